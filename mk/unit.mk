@@ -1,0 +1,15 @@
+# The spec, the policy and the plan: pure Python, no network.
+TESTS += test-unit
+LINTS += lint-python lint-ansible
+
+.PHONY: test-unit lint-python lint-ansible
+test-unit: setup ## unit tests of the spec, the policy and the plan
+	$(PYTHON) -m pytest tests/unit
+
+lint-python: setup ## ruff and mypy
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	MYPYPATH=$(BUILD)/collections $(VENV)/bin/mypy -p ansible_collections.opsta.ai_gateway.plugins.module_utils
+
+lint-ansible: setup ## ansible-lint, profile production
+	$(VENV)/bin/ansible-lint --offline
