@@ -1,0 +1,8 @@
+"""From a site's specs to the objects that make a gateway do what they say. Pure: no network, no clock."""
+
+from .chain import CHAIN
+from .desired import desired_objects
+from .objects import NAMESPACE, Object
+from .plugin import PolicyError
+
+__all__ = ["CHAIN", "NAMESPACE", "Object", "PolicyError", "desired_objects"]

@@ -1,0 +1,49 @@
+"""All objects of a site: what Higress is given on a cluster, and what the sandbox compiles."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import datetime
+
+from ..secret import Secrets, check, needed
+from ..spec import Project, Site
+from .chain import CHAIN
+from .key_auth import key_secret
+from .objects import Object, build, encoded
+from .plugin import wasm_plugins
+from .routes import custom_response_filter, mcp_bridge, routes
+
+
+def desired_objects(site: Site, secrets: Secrets, *, now: datetime) -> tuple[Object, ...]:
+    """Every object of SITE at NOW, sorted by kind and name; the same input gives the same bytes.
+
+    Raises SecretError when a needed secret is missing or doubled, PolicyError when an object would be too large.
+    """
+    check(site, secrets, now)
+    return tuple(sorted(_objects(site, secrets, now), key=lambda item: (item["kind"], item["metadata"]["name"])))
+
+
+def _objects(site: Site, secrets: Secrets, now: datetime) -> Iterator[Object]:
+    yield mcp_bridge(site)
+    yield custom_response_filter(site)
+    for plugin in CHAIN:
+        yield from wasm_plugins(plugin, site, now)
+    for project in site.projects:
+        yield from routes(site, project)
+        yield _spec_record(site, project)
+        yield _keys(site, project, secrets, now)
+
+
+def _spec_record(site: Site, project: Project) -> Object:
+    """The Project as it was applied, so that the next plan can say in people's terms what changes."""
+    text = json.dumps(project.model_dump(mode="json", by_alias=True, exclude_defaults=True), sort_keys=True)
+    name = f"project-{project.project}"
+    return build("v1", "ConfigMap", name, site.gateway.site, project=project.project, data={"spec": text})
+
+
+def _keys(site: Site, project: Project, secrets: Secrets, now: datetime) -> Object:
+    known = secrets[project.project]
+    data = {name: encoded(known[name]) for name in needed(project, now)}
+    name = key_secret(project)
+    return build("v1", "Secret", name, site.gateway.site, project=project.project, type="Opaque", data=data)

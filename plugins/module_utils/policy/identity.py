@@ -1,0 +1,43 @@
+"""Who a request is: headers that claim it are stripped first, and set from the consumer after key-auth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+from ..spec import Project, Site
+from .plugin import Config, Plugin, Rule, no_rules
+
+GUARDS_TAG = "0.1.0"
+# What steers routing or claims an identity behind the scenes. A client that sends one gets nothing for it.
+_STRIPPED = ("x-mse-consumer", "x-hi-original-auth", "x-gate")
+_STRIPPED_PREFIXES = ("x-dev-", "x-envoy-", "x-higress-")
+
+
+def _entrance(_site: Site, _projects: Sequence[Project], _now: datetime) -> Config:
+    return {"stage": "entrance", "strip": list(_STRIPPED), "strip_prefixes": list(_STRIPPED_PREFIXES)}
+
+
+def _assign(_site: Site, _projects: Sequence[Project], _now: datetime) -> Config:
+    return {"stage": "assign"}
+
+
+def _rules(_site: Site, project: Project, _now: datetime) -> Iterator[Rule]:
+    groups = {name: sorted(group.users) for name, group in sorted(project.groups.items())}
+    config: Config = {"org": project.org, "project": project.project, "groups": groups}
+    blocked = _blocked(project)
+    yield Rule(config | ({"blocked": blocked} if blocked else {}))
+
+
+def _blocked(project: Project) -> Config:
+    groups = sorted(name for name, group in project.groups.items() if group.blocked or project.blocked)
+    users = sorted(
+        identity.user
+        for identity in project.identities()
+        if project.groups[identity.group].user(identity.user).blocked and identity.group not in groups
+    )
+    return {name: names for name, names in (("groups", groups), ("users", users)) if names}
+
+
+ENTRANCE = Plugin("identity-entrance", "identity", GUARDS_TAG, "AUTHN", 1000, no_rules, shared=_entrance)
+IDENTITY = Plugin("identity", "identity", GUARDS_TAG, "AUTHN", 300, _rules, shared=_assign, guard=True)

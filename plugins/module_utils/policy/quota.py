@@ -1,0 +1,28 @@
+"""Higress's ai-quota: a balance of tokens per consumer, which the budget controller turns into dollars."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from ..spec import Project, Site
+from .plugin import Config, Plugin, no_rules
+from .redis_service import redis_service
+from .routes import METERED_PATHS
+
+KEY_PREFIX = "chat_quota:"
+# Whoever holds the admin consumer's key may set any balance. `--` stands in no name, so nobody can.
+_NO_ADMIN = "nobody--"
+
+
+def _shared(site: Site, _projects: Sequence[Project], _now: datetime) -> Config:
+    return {
+        "redis_key_prefix": KEY_PREFIX,
+        "admin_consumer": _NO_ADMIN,
+        "admin_path": "/quota--",
+        "redis": redis_service(site),
+        "enable_path_suffixes": list(METERED_PATHS),
+    }
+
+
+AI_QUOTA = Plugin("ai-quota", "ai-quota", "2.0.0", "UNSPECIFIED_PHASE", 750, no_rules, shared=_shared)
