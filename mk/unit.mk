@@ -2,7 +2,10 @@
 TESTS += test-unit
 LINTS += lint-python lint-ansible
 
-.PHONY: test-unit lint-python lint-ansible
+.PHONY: schemas test-unit lint-python lint-ansible
+schemas: setup ## the JSON Schemas for editors, from the spec's models
+	$(PYTHON) -c "from pathlib import Path; from ansible_collections.opsta.ai_gateway.plugins.module_utils.spec.schema import write_schemas; write_schemas(Path('schemas'))"
+
 test-unit: setup ## unit tests of the spec, the policy and the plan
 	$(PYTHON) -m pytest tests/unit
 

@@ -37,14 +37,23 @@ DEFAULT_PATTERNS = (
 )
 
 
-def _rules(site: Site, project: Project, _now: datetime) -> Iterator[Rule]:
+def phrases_of(project: Project) -> tuple[str, ...]:
+    """All phrases that PROJECT refuses, sorted."""
     guard = project.prompt_guard
-    phrases = (DEFAULT_PHRASES if guard.defaults else ()) + guard.phrases
-    patterns = (DEFAULT_PATTERNS if guard.defaults else ()) + guard.patterns
+    return tuple(sorted({*(DEFAULT_PHRASES if guard.defaults else ()), *guard.phrases}))
+
+
+def patterns_of(project: Project) -> tuple[str, ...]:
+    """All regexes that PROJECT refuses, sorted; matched without regard to case."""
+    guard = project.prompt_guard
+    return tuple(sorted({*(DEFAULT_PATTERNS if guard.defaults else ()), *guard.patterns}))
+
+
+def _rules(site: Site, project: Project, _now: datetime) -> Iterator[Rule]:
     yield Rule(
         {
-            "phrases": sorted(set(phrases)),
-            "patterns": sorted(set(patterns)),
+            "phrases": list(phrases_of(project)),
+            "patterns": list(patterns_of(project)),
             "max_body_bytes": site.gateway.max_body_bytes,
         }
     )

@@ -17,6 +17,7 @@ from .plugin import Config, Plugin, Rule
 from .redis_service import redis_service
 
 Level = Literal["user", "group", "project"]
+_PER = {"second": "a second", "minute": "a minute", "hour": "an hour", "day": "a day"}
 _WINDOW_SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 
 
@@ -47,7 +48,7 @@ _LIMITS: Mapping[Level, Callable[[Project], Iterator[tuple[str, TokenLimit]]]] =
 
 def _refusal(project: Project, level: Level, limits: dict[str, TokenLimit]) -> str:
     """The OpenAI error object. The plugin has one message per rule, so several limits are listed."""
-    amounts = sorted({f"{limit.tokens:,} tokens a {limit.per}" for limit in limits.values()})
+    amounts = sorted({f"{limit.tokens:,} tokens {_PER[limit.per]}" for limit in limits.values()})
     longest = max(_WINDOW_SECONDS[limit.per] for limit in limits.values())
     error = {
         "message": f"The token limit of your {level} in Project {project.project} is used up ({' or '.join(amounts)}). "

@@ -1,0 +1,180 @@
+"""Changes of Projects in people's terms: who gains and loses what, and what it may cost."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+
+from .spec import Budget, Project, TokenLimit
+from .verdict import verdict
+
+_NAMES_SHOWN = 5
+# Told in their own words below; the rest of a Project is told field by field.
+_TOLD_APART = frozenset({"budget", "token_limit", "user_budget", "user_token_limit", "blocked"})
+
+Projects = Mapping[str, Project]
+
+
+def sentences(before: Projects, after: Projects) -> Iterator[str]:
+    """One line per difference between two states of a site, sorted by Project."""
+    for name in sorted(before.keys() | after.keys()):
+        old, new = before.get(name), after.get(name)
+        if old is None and new is not None:
+            users = _listed([identity.user for identity in new.identities()])
+            yield f"{name}: new Project of {new.org} at {new.host}, with {users}"
+        elif new is None and old is not None:
+            yield f"{name}: the Project is removed; {_listed([i.user for i in old.identities()])} lose access"
+        elif old is not None and new is not None and old != new:
+            yield from (f"{name}: {line}" for line in _project(old, new))
+
+
+def broken_tests(before: Projects, after: Projects) -> Iterator[str]:
+    """The specs' own policy tests, old and new, that would not hold after the change."""
+    for name, project in sorted(after.items()):
+        known = before[name].tests if name in before else ()
+        for test in dict.fromkeys((*project.tests, *known)):
+            found = verdict(project, test)
+            if (found.status, found.gate) != (test.expect.status, test.expect.gate):
+                yield (
+                    f"{name}: test '{test.name}' expects {_outcome(test.expect.status, test.expect.gate)}, "
+                    f"would get {_outcome(found.status, found.gate)}"
+                )
+
+
+def _outcome(status: int, gate: str | None) -> str:
+    return f"{status} by {gate}" if gate else str(status)
+
+
+def _project(old: Project, new: Project) -> Iterator[str]:
+    yield from _members(old, new)
+    yield from _models(old, new)
+    yield from _amounts(old, new)
+    yield from _blocks(old, new)
+    yield from _keys(old, new)
+    yield from _fields(old, new)
+
+
+def _group_of(project: Project) -> dict[str, str]:
+    return {identity.user: identity.group for identity in project.identities()}
+
+
+def _members(old: Project, new: Project) -> Iterator[str]:
+    was, now = _group_of(old), _group_of(new)
+    for user in sorted(was.keys() | now.keys()):
+        if user not in was:
+            yield f"{user} joins {now[user]} and may use {', '.join(sorted(new.groups[now[user]].models))}"
+        elif user not in now:
+            yield f"{user} leaves and loses every model"
+        elif was[user] != now[user]:
+            yield f"{user} moves from {was[user]} to {now[user]}"
+
+
+def _models(old: Project, new: Project) -> Iterator[str]:
+    """Who gains or loses which alias, users with the same difference together."""
+    changes: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+    was, now = _group_of(old), _group_of(new)
+    for user in sorted(was.keys() & now.keys()):
+        had, has = set(old.groups[was[user]].models), set(new.groups[now[user]].models)
+        for alias in sorted(had - has):
+            changes["loses", alias].append(user)
+        for alias in sorted(has - had):
+            changes["gains", alias].append(user)
+    for (verb, alias), users in sorted(changes.items()):
+        yield f"{_listed(users)} {verb if len(users) == 1 else verb[:-1]} {alias}"
+
+
+def _amount(value: Budget | TokenLimit | None) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, TokenLimit):
+        return f"{value.tokens:,} tokens a {value.per}"
+    text = f"{value.usd} USD a {value.period}"
+    raised = f", {value.raised.usd} USD until {value.raised.until} ({value.raised.reason})" if value.raised else ""
+    return text + raised + (f", alerts at {value.alerts} %" if value.alerts != Budget(usd=value.usd).alerts else "")
+
+
+def _all_amounts(project: Project) -> dict[str, Budget | TokenLimit | None]:
+    found: dict[str, Budget | TokenLimit | None] = {
+        "the Project's budget": project.budget,
+        "the Project's token limit": project.token_limit,
+    }
+    for name, group in project.groups.items():
+        found[f"group {name}'s budget"] = group.budget
+        found[f"group {name}'s token limit"] = group.token_limit
+        for user in group.users:
+            settings = group.user(user)
+            found[f"{user}'s budget"] = settings.budget
+            found[f"{user}'s token limit"] = settings.token_limit
+    return found
+
+
+def _amounts(old: Project, new: Project) -> Iterator[str]:
+    was, now = _all_amounts(old), _all_amounts(new)
+    changes: defaultdict[tuple[str, str, str], list[str]] = defaultdict(list)
+    for subject in was.keys() & now.keys():
+        if was[subject] != now[subject]:
+            owner, _, what = subject.rpartition("'s ")
+            changes[what, _amount(was[subject]), _amount(now[subject])].append(owner)
+    for (what, before, after), owners in sorted(changes.items()):
+        yield f"{what} of {_listed(sorted(owners))}: {before} -> {after}"
+
+
+def _blocked(project: Project) -> set[str]:
+    return {
+        identity.user
+        for identity in project.identities()
+        if project.blocked or project.groups[identity.group].user(identity.user).blocked
+    }
+
+
+def _blocks(old: Project, new: Project) -> Iterator[str]:
+    was, now = _blocked(old), _blocked(new)
+    if now - was:
+        yield f"{_listed(sorted(now - was))}: blocked, every request is refused"
+    if was - now:
+        yield f"{_listed(sorted(was - now))}: no longer blocked"
+
+
+def _keys(old: Project, new: Project) -> Iterator[str]:
+    was, now = _group_of(old), _group_of(new)
+    for user in sorted(was.keys() & now.keys()):
+        had = {key.name: key.not_after for key in old.groups[was[user]].user(user).keys}
+        has = {key.name: key.not_after for key in new.groups[now[user]].user(user).keys}
+        for name in sorted(had.keys() | has.keys()):
+            if name not in had:
+                yield f"{user} gets key {name}"
+            elif name not in has:
+                yield f"{user}'s key {name} stops working"
+            elif had[name] != has[name]:
+                yield f"{user}'s key {name}: works until {had[name] or 'removed'} -> {has[name] or 'removed'}"
+
+
+def _fields(old: Project, new: Project) -> Iterator[str]:
+    """Everything else: host, providers, aliases, masking, prompt-guard, tests."""
+    was, now = old.model_dump(mode="json", by_alias=True), new.model_dump(mode="json", by_alias=True)
+    for name in sorted(set(was) - {"groups"} - _TOLD_APART):
+        yield from _leaves(was[name], now[name], name)
+
+
+def _leaves(old: object, new: object, path: str) -> Iterator[str]:
+    if old == new:
+        return
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted(old.keys() | new.keys()):
+            yield from _leaves(old.get(key), new.get(key), f"{path}.{key}")
+    elif old in (None, []) or new in (None, []):
+        yield f"{path}: {'removed' if new in (None, []) else 'added'}"
+    else:
+        yield f"{path}: {_short(old)} -> {_short(new)}"
+
+
+def _short(value: object) -> str:
+    if isinstance(value, list):
+        return f"{len(value)} entries" if any(isinstance(part, dict) for part in value) else ", ".join(map(str, value))
+    return str(value)
+
+
+def _listed(names: list[str]) -> str:
+    if len(names) <= _NAMES_SHOWN:
+        return ", ".join(names)
+    return f"{', '.join(names[:_NAMES_SHOWN])} and {len(names) - _NAMES_SHOWN} others"

@@ -1,0 +1,85 @@
+"""Reading what is right: examples, exact decimals, defaults, the editors' schema."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from ansible_collections.opsta.ai_gateway.plugins.module_utils.spec import Price, Project, Site
+from ansible_collections.opsta.ai_gateway.plugins.module_utils.spec.document import parse_document
+from ansible_collections.opsta.ai_gateway.plugins.module_utils.spec.schema import SCHEMAS, schema_text
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+
+def test_the_three_examples_differ_in_every_respect(site: Site) -> None:
+    projects = site.projects
+    assert [project.project for project in projects] == ["atlas", "beacon", "comet"]
+    differing = (
+        "timezone",
+        "models",
+        "providers",
+        "groups",
+        "budget",
+        "masking",
+        "prompt_guard",
+        "token_limit",
+        "host",
+    )
+    same = [name for name in differing if len({repr(getattr(project, name)) for project in projects}) == 1]
+    assert same == []
+
+
+def test_a_users_defaults_come_from_the_group(site: Site) -> None:
+    dev = site.project("atlas").groups["dev"]
+    assert dev.user("alice").budget == dev.user_budget
+    bob = dev.user("bob").budget
+    assert bob is not None
+    assert (bob.usd, bob.raised and bob.raised.usd) == (Decimal(20), Decimal(80))
+
+
+def test_amounts_are_the_decimals_that_were_written() -> None:
+    document = parse_document("a: 0.1\nb: 1e-6\nc: 0.30000000000000004\n", "x.yml")
+    assert document.data == {"a": Decimal("0.1"), "b": Decimal("0.000001"), "c": Decimal("0.30000000000000004")}
+    assert not any(isinstance(value, float) for value in document.data.values())
+
+
+def test_words_stay_words() -> None:
+    assert parse_document("a: no\nb: on\nc: 1:30\nd: 'true'\ne: true\nf:\n", "x.yml").data == {
+        "a": "no", "b": "on", "c": "1:30", "d": "true", "e": True, "f": None,
+    }  # fmt: skip
+
+
+def test_a_float_is_no_amount() -> None:
+    with pytest.raises(ValidationError):
+        Price.model_validate({"model": "m", "input": 0.1, "output": Decimal(1)})
+
+
+def test_models_are_frozen(site: Site) -> None:
+    with pytest.raises(ValidationError):
+        site.projects[0].project = "other"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_the_editors_schema_is_in_step(name: str) -> None:
+    kept = Path(__file__).parents[2] / "schemas" / f"{name}.schema.json"
+    assert kept.read_text(encoding="utf-8") == schema_text(name), "run: make schemas"
+
+
+def test_the_schema_knows_every_field_of_a_project() -> None:
+    assert set(json.loads(schema_text("project"))["properties"]) == set(Project.model_fields)
+
+
+@given(st.text(max_size=200))
+def test_no_text_crashes_the_reader(text: str) -> None:
+    document = parse_document(text, "x.yml")
+    assert (
+        document.data is not None
+        or document.problems
+        or text.strip() in ("", "null", "~")
+        or "---" in text
+        or "#" in text
+    )
