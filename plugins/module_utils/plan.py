@@ -71,7 +71,7 @@ def make_plan(desired: Sequence[Object], live: Sequence[Object]) -> Plan:
         for key in sorted(wanted.keys() | present.keys())
         if (change := _change(wanted.get(key), present.get(key)))
     ]
-    before, after = _records(live), _records(desired)
+    before, after = recorded_projects(live), recorded_projects(desired)
     return Plan(tuple(changes), tuple(sentences(before, after)), tuple(broken_tests(before, after)))
 
 
@@ -140,7 +140,7 @@ def _dotted(field: Field) -> str:
     return ".".join(str(part) for part in field)
 
 
-def _records(objects: Iterable[Object]) -> dict[str, Project]:
+def recorded_projects(objects: Iterable[Object]) -> dict[str, Project]:
     """The Projects that OBJECTS record, by name; a record that this version cannot read counts as absent."""
     result: dict[str, Project] = {}
     for item in objects:

@@ -32,7 +32,7 @@ HERE = Path(__file__).resolve().parent
 READY_SECONDS = 120.0
 
 
-class StartFailed(RuntimeError):
+class StartError(RuntimeError):
     """A part of the control plane did not become ready; the message carries the end of its log."""
 
 
@@ -182,17 +182,17 @@ class ControlPlane:
             if certificate.exists() and _answers(url, certificate, token):
                 return
             time.sleep(0.1)
-        raise StartFailed(f"{name} is not ready:\n{self._log_tail(name)}")
+        raise StartError(f"{name} is not ready:\n{self._log_tail(name)}")
 
     def _log_tail(self, name: str) -> str:
         return "\n".join((self.directory / f"{name}.log").read_text(errors="replace").splitlines()[-20:])
 
 
 def _answers(url: str, certificate: Path, token: str) -> bool:
+    pool = urllib3.PoolManager(ca_certs=str(certificate), retries=False)
     with contextlib.suppress(urllib3.exceptions.HTTPError, OSError):
-        with urllib3.PoolManager(ca_certs=str(certificate), retries=False) as pool:
-            answer = pool.request("GET", url, headers={"Authorization": f"Bearer {token}"}, timeout=2.0)
-            return answer.status == 200
+        answer = pool.request("GET", url, headers={"Authorization": f"Bearer {token}"}, timeout=2.0)
+        return bool(answer.status == 200)
     return False
 
 

@@ -1,0 +1,287 @@
+"""From a site's specs to a cluster that does what they say: read, plan, guard, lock, write, verify."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from ..plan import Key, Plan, key_of, make_plan, recorded_projects
+from ..policy import desired_objects
+from ..policy.objects import LABEL_MANAGED, LABEL_PROJECT, LABEL_SITE, MANAGED_BY, NAMESPACE
+from ..secret import SecretError, Secrets, minted, needed
+from ..spec import Project, Site
+from .client import Client, missing_kinds
+from .errors import ClusterError, Conflict, ConflictsError, MissingKindsError
+from .kinds import KINDS, Kind, Object, name_of
+from .lock import SiteLock
+from .order import Stage, Transition, stages
+from .ownership import conflicts, intruding_fields, owned, unchanged
+from .push import Writer, push
+
+Objects = Mapping[Key, Object]
+
+
+class RefusedError(ClusterError):
+    """The run would do what was not asked for in so many words; nothing was written."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a run shall make true.
+
+    ``secrets``: keys given by the caller, by Project and name; the others are read back from the cluster or
+    minted (``mint``). ``prune``: remove Projects that have no spec any more; else they are kept as recorded.
+    ``prune_limit``: the largest share of Projects, in percent, that goes without ``confirm``. ``force``: take
+    back fields that other managers set. ``wait_seconds``: how long to wait for another run.
+    """
+
+    site: Site
+    now: datetime
+    secrets: Secrets = field(default_factory=dict, repr=False)
+    state: Literal["present", "absent"] = "present"
+    prune: bool = False
+    prune_limit: int = 20
+    confirm: str = ""
+    force: bool = False
+    mint: bool = True
+    wait_seconds: float = 60.0
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What one run would do: the plan for people, the objects' transitions, and who else had a hand in them."""
+
+    plan: Plan
+    transitions: tuple[Transition, ...]
+    conflicts: tuple[Conflict, ...]
+    kept: tuple[str, ...]
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The writes in their order."""
+        return stages(self.transitions)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run did (or, in check mode, would do); ``writes`` is the number of requests that change something."""
+
+    prepared: Prepared
+    writes: int
+
+
+def labels(site: str) -> dict[str, str]:
+    """The labels by which objects of SITE are ours."""
+    return {LABEL_MANAGED: MANAGED_BY, LABEL_SITE: site}
+
+
+def read(client: Client, site: str, kinds: Sequence[Kind] = KINDS) -> dict[Key, Object]:
+    """All our objects of SITE: one list per kind, at once. Raises MissingKindsError with every kind that is unknown."""
+    selector = ",".join(f"{name}={value}" for name, value in labels(site).items())
+    missing: list[Kind] = []
+
+    def listed(kind: Kind) -> list[Object]:
+        try:
+            return client.find(kind, selector)
+        except MissingKindsError:
+            missing.append(kind)
+            return []
+
+    with ThreadPoolExecutor(len(kinds)) as pool:
+        found = [item for items in pool.map(listed, kinds) for item in items]
+    if missing:
+        raise MissingKindsError(missing_kinds([kind for kind in kinds if kind in missing]))
+    return {key_of(item): item for item in found}
+
+
+def prepare(wanted: Wanted, live: Objects) -> Prepared:
+    """The plan from LIVE to WANTED. Pure but for new random keys; raises RefusedError, SecretError or PolicyError."""
+    desired, kept = _desired(wanted, live)
+    keys = sorted(desired.keys() | live.keys())
+    pairs = [(desired.get(key), live.get(key)) for key in keys]
+    differing = [(new, old) for new, old in pairs if not (new and old and unchanged(new, old))]
+    plan = make_plan(
+        [new for new, _ in differing if new],
+        [owned(new, old) if new else old for new, old in differing if old],
+    )
+    changed = {(change.kind, change.name) for change in plan.changes}
+    found = [c for new, old in differing if new and old for c in conflicts(new, old)]
+    moves = [Transition(new, old) for new, old in differing]
+    return Prepared(plan, tuple(m for m in moves if (m.kind, m.name) in changed), tuple(sorted(found)), kept)
+
+
+def preview(client: Client, wanted: Wanted) -> Prepared:
+    """What :func:`reconcile` would do now. Sends nothing that changes anything; raises what it would raise."""
+    prepared = prepare(wanted, read(client, wanted.site.gateway.site))
+    _check_conflicts(prepared, wanted)
+    return prepared
+
+
+def reconcile(client: Client, wanted: Wanted, *, writer: Writer | None = None, lock: SiteLock | None = None) -> Outcome:
+    """Make WANTED true and check that it is. Raises ClusterError, with a note of how far it came.
+
+    Killed anywhere, the cluster is left in a state where no route answers without its policy, and the next run
+    goes on. WRITER and LOCK are for tests.
+    """
+    site = wanted.site.gateway.site
+    lock = lock or SiteLock(client, site, labels(site))
+    seen = lock.seen()
+    prepared = preview(client, wanted)
+    if not prepared.transitions:
+        return Outcome(prepared, 0)
+    unmoved = lock.acquire(seen, wanted.wait_seconds)
+    try:
+        if not unmoved:
+            prepared = preview(client, wanted)
+        writes = _write(client, writer or client, wanted, prepared, lock.keep)
+        _verify(client, wanted, prepared)
+    finally:
+        lock.release()
+    return Outcome(prepared, writes)
+
+
+def _write(client: Client, writer: Writer, wanted: Wanted, prepared: Prepared, keep: Callable[[], None]) -> int:
+    if wanted.force:
+        for move in prepared.transitions:
+            fields = intruding_fields(move.desired, move.live) if move.desired and move.live else []
+            if move.live and fields:
+                client.remove_fields(move.live, fields)
+    return push(writer, prepared.stages, force=wanted.force, keep=keep)
+
+
+def _verify(client: Client, wanted: Wanted, prepared: Prepared) -> None:
+    """What was written is what is there: read again, and nothing may be left to do for these objects."""
+    kinds = [kind for kind in KINDS if any(move.kind == kind.name for move in prepared.transitions)]
+    live = read(client, wanted.site.gateway.site, kinds)
+    wrong = []
+    for move in prepared.transitions:
+        item = live.get(key_of(move.desired or move.live or {}))
+        if move.desired is None:
+            wrong += [name_of(item)] if item else []
+        elif item is None or make_plan([move.desired], [owned(move.desired, item)]).changed:
+            wrong.append(name_of(move.desired))
+    if wrong:
+        raise ClusterError(f"written, but not in force: {', '.join(sorted(wrong))}; is somebody else writing them?")
+
+
+def _check_conflicts(prepared: Prepared, wanted: Wanted) -> None:
+    if prepared.conflicts and not wanted.force:
+        raise ConflictsError(prepared.conflicts)
+
+
+def _desired(wanted: Wanted, live: Objects) -> tuple[dict[Key, Object], tuple[str, ...]]:
+    recorded = _Records(live)
+    there = _projects(live.values())
+    if wanted.state == "absent":
+        _confirmed(wanted.confirm, f"remove site {wanted.site.gateway.site}", there, len(there))
+        return {}, ()
+    leaving = sorted(there - {project.project for project in wanted.site.projects})
+    kept: tuple[Project, ...] = ()
+    if wanted.prune:
+        _check_prune(wanted, leaving, len(there))
+    else:
+        kept = _kept(wanted.site, leaving, recorded)
+    projects = tuple(sorted((*wanted.site.projects, *kept), key=lambda project: project.project))
+    site = wanted.site.model_copy(update={"projects": projects})
+    secrets = _secrets(wanted, site, recorded, live)
+    return {key_of(item): item for item in desired_objects(site, secrets, now=wanted.now)}, tuple(
+        leaving if kept else ()
+    )
+
+
+class _Records:
+    """The Projects as they were applied last, read when asked for: parsing a thousand of them takes a second."""
+
+    def __init__(self, live: Objects) -> None:
+        self._live = live
+
+    def get(self, project: str) -> Project | None:
+        """The record of PROJECT, None where there is none that this version can read."""
+        item = self._live.get(("ConfigMap", NAMESPACE, f"project-{project}"))
+        return recorded_projects([item]).get(project) if item else None
+
+
+def _projects(items: Iterable[Object]) -> set[str]:
+    found = (item["metadata"].get("labels", {}).get(LABEL_PROJECT) for item in items)
+    return {name for name in found if name}
+
+
+def _check_prune(wanted: Wanted, leaving: Sequence[str], total: int) -> None:
+    if leaving and len(leaving) * 100 > wanted.prune_limit * total:
+        _confirmed(wanted.confirm, f"remove {' '.join(leaving)}", leaving, total)
+
+
+def _confirmed(given: str, asked: str, names: Iterable[str], total: int) -> None:
+    if given != asked:
+        gone = sorted(names)
+        raise RefusedError(
+            f"{len(gone)} of {total} Projects would be removed: {', '.join(gone)}. Nothing was changed. "
+            f"If that is meant, set confirm to exactly: {asked}"
+        )
+
+
+def _kept(site: Site, leaving: Sequence[str], recorded: _Records) -> tuple[Project, ...]:
+    """Projects without a spec, as the cluster recorded them: pruning is off, so they stay and stay guarded."""
+    found = {name: recorded.get(name) for name in leaving}
+    hosts = {project.host for project in site.projects}
+    lost = [name for name, project in found.items() if project is None or project.host in hosts]
+    if lost:
+        raise RefusedError(
+            f"without a spec and not to be kept: {', '.join(lost)} "
+            "(no readable record, or its host is another Project's now). Give the spec back or set prune: true."
+        )
+    return tuple(project for project in found.values() if project)
+
+
+def stored_secrets(live: Iterable[Object]) -> dict[str, dict[str, str]]:
+    """The keys that the cluster holds, by Project and name."""
+    result: dict[str, dict[str, str]] = {}
+    for item in live:
+        project = item["metadata"].get("labels", {}).get(LABEL_PROJECT)
+        if item["kind"] == "Secret" and project and item["metadata"]["name"] == f"keys-{project}":
+            result[project] = {name: _decoded(value) for name, value in (item.get("data") or {}).items()}
+    return result
+
+
+def _decoded(value: str) -> str:
+    try:
+        return base64.b64decode(value, validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return ""
+
+
+def _secrets(wanted: Wanted, site: Site, recorded: _Records, live: Objects) -> Secrets:
+    stored = stored_secrets(live.values())
+    known = {
+        project.project: {**stored.get(project.project, {}), **wanted.secrets.get(project.project, {})}
+        for project in site.projects
+    }
+    _check_lost(site, known, recorded, wanted.now)
+    if not wanted.mint:
+        return known
+    # A provider's key comes from the provider: where it is missing, the policy says so.
+    fresh = minted(site, known, wanted.now)
+    return {
+        project: {name: value for name, value in names.items() if name.startswith("user.") or name in known[project]}
+        for project, names in fresh.items()
+    }
+
+
+def _check_lost(site: Site, known: Secrets, recorded: _Records, now: datetime) -> None:
+    """A key that people already use is never silently replaced by a new one."""
+    lost: list[str] = []
+    for project in site.projects:
+        missing = {name for name in needed(project, now) if not known[project.project].get(name)}
+        record = recorded.get(project.project) if missing else None
+        lost += [f"{project.project}: {name}" for name in missing & set(needed(record, now) if record else ())]
+    if lost:
+        raise SecretError(
+            "keys that are in use are gone from the cluster:\n  "
+            + "\n  ".join(sorted(lost))
+            + "\nGive them as secrets, or give the key a new name to hand out a new one."
+        )
