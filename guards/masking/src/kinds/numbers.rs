@@ -1,0 +1,378 @@
+//! Numbers that people carry: phones, payment cards, IBANs and national ids. One reader for all, since all of them
+//! are groups of digits with separators.
+
+use super::tables::{card, CALLING_CODES, IBAN_LENGTHS, NATIONAL_IDS};
+use super::Span;
+use crate::bytes::{at, before, starts_word, sub, word};
+use crate::view::View;
+
+const MAX_GROUPS: usize = 8;
+const MAX_DIGITS: usize = 24;
+const TIME_WORDS_WITHIN: usize = 28;
+
+/// Words that say that a long number is a time.
+const TIME_WORDS: [&[u8]; 14] = [
+    b"time", b"date", b"stamp", b"epoch", b"_at", b"_ms", b"millis", b"created", b"updated", b"expires", b"ts=",
+    b"ts\"", b"since", b"now",
+];
+
+/// Which of the kinds of this file a rule asks for.
+#[derive(Clone, Copy, Default)]
+pub struct Wanted {
+    /// The rule of each kind.
+    pub phone: Option<u16>,
+    /// Payment cards.
+    pub card: Option<u16>,
+    /// Bank accounts.
+    pub iban: Option<u16>,
+    /// National ids.
+    pub national_id: Option<u16>,
+    /// Bit per line of `NATIONAL_IDS`.
+    pub countries: u32,
+}
+
+/// Groups of digits as they stand in the text, up to some group.
+pub struct Number<'t> {
+    text: &'t [u8],
+    digits: [u8; MAX_DIGITS],
+    // End of each group, in the text and in `digits`.
+    ends: [(usize, usize); MAX_GROUPS],
+    separators: [u8; MAX_GROUPS],
+    start: usize,
+    count: usize,
+}
+
+impl<'t> Number<'t> {
+    fn read(view: &View<'t>, i: usize, hold: usize) -> Option<Self> {
+        let mut n = Number {
+            text: view.text,
+            digits: [0; MAX_DIGITS],
+            ends: [(0, 0); MAX_GROUPS],
+            separators: [0; MAX_GROUPS],
+            start: i,
+            count: 0,
+        };
+        let (mut j, mut len) = (i, 0);
+        while n.count < MAX_GROUPS {
+            let from = j;
+            loop {
+                let b = view.ahead(j, hold);
+                if !b.is_ascii_digit() {
+                    break;
+                }
+                match n.digits.get_mut(len) {
+                    Some(slot) => *slot = b - b'0',
+                    // Longer than any number of interest: keep the groups before it.
+                    None => return (n.count > 0).then_some(n),
+                }
+                len += 1;
+                j += 1;
+            }
+            if j == from {
+                break;
+            }
+            if let Some(end) = n.ends.get_mut(n.count) {
+                *end = (j, len);
+            }
+            n.count += 1;
+            let (separator, width) = match (at(view.text, j), view.ahead(j + 1, hold)) {
+                (b')', b' ' | b'-') => (b')', 2),
+                (b' ', b'(') => (b'(', 2),
+                (b @ (b' ' | b'-' | b'.' | b')'), _) => (b, 1),
+                _ => break,
+            };
+            if let Some(slot) = n.separators.get_mut(n.count - 1) {
+                *slot = separator;
+            }
+            j += width;
+        }
+        (n.count > 0).then_some(n)
+    }
+
+    /// The digits, as values.
+    pub fn digits(&self) -> &[u8] {
+        let len = self.ends.get(self.count.saturating_sub(1)).map_or(0, |e| e.1);
+        self.digits.get(..len).unwrap_or(&[])
+    }
+
+    /// How many groups.
+    pub fn groups(&self) -> usize {
+        self.count
+    }
+
+    /// True when it is one group.
+    pub fn bare(&self) -> bool {
+        self.count == 1
+    }
+
+    /// The separators between the groups.
+    pub fn separators(&self) -> &[u8] {
+        self.separators.get(..self.count.saturating_sub(1)).unwrap_or(&[])
+    }
+
+    /// The one separator (space or hyphen) between all groups.
+    pub fn separator(&self) -> Option<u8> {
+        let (first, rest) = self.separators().split_first()?;
+        (matches!(first, b' ' | b'-') && rest.iter().all(|s| s == first)).then_some(*first)
+    }
+
+    /// True when the groups have these lengths and one separator.
+    pub fn shape(&self, lengths: &[usize]) -> bool {
+        let dotted = self.separators() == b"..-";
+        lengths.len() == self.count
+            && (self.bare() || self.separator().is_some() || dotted)
+            && lengths.iter().enumerate().all(|(i, &len)| self.group_len(i) == len)
+    }
+
+    fn group_len(&self, i: usize) -> usize {
+        let end = self.ends.get(i).map_or(0, |e| e.1);
+        end - i.checked_sub(1).and_then(|p| self.ends.get(p)).map_or(0, |e| e.1)
+    }
+
+    fn end(&self) -> usize {
+        self.ends.get(self.count.saturating_sub(1)).map_or(self.start, |e| e.0)
+    }
+
+    /// Exactly `N` capital letters right before the first digit (or before one space), not part of a longer word.
+    pub fn letters_before<const N: usize>(&self) -> Option<&'t [u8; N]> {
+        let end = if before(self.text, self.start) == b' ' && N > 1 { self.start - 1 } else { self.start };
+        let from = end.checked_sub(N)?;
+        let letters: &[u8; N] = sub(self.text, from, end).try_into().ok()?;
+        (letters.iter().all(u8::is_ascii_uppercase) && starts_word(self.text, from)).then_some(letters)
+    }
+
+    /// Exactly `N` letters right after the last digit (or after one space), not part of a longer word.
+    pub fn letters_after<const N: usize>(&self) -> Option<&'t [u8; N]> {
+        let from = self.after();
+        let letters: &[u8; N] = sub(self.text, from, from + N).try_into().ok()?;
+        let capital = letters.iter().all(|b| b.is_ascii_uppercase() || *b == b'x');
+        (capital && !word(at(self.text, from + N))).then_some(letters)
+    }
+
+    fn after(&self) -> usize {
+        let spaced = self.count > 1 && at(self.text, self.end()) == b' ';
+        self.end() + usize::from(spaced)
+    }
+
+    /// True when a word shortly before says that this is a time.
+    pub fn after_time_word(&self) -> bool {
+        let head = sub(self.text, self.start.saturating_sub(TIME_WORDS_WITHIN), self.start);
+        TIME_WORDS.iter().any(|w| head.windows(w.len()).any(|h| h.eq_ignore_ascii_case(w)))
+    }
+}
+
+/// The Luhn check over digit values.
+pub fn luhn(digits: &[u8]) -> bool {
+    let sum: u32 = digits
+        .iter()
+        .rev()
+        .enumerate()
+        .map(|(i, &d)| {
+            let d = u32::from(d) << (i % 2);
+            if d > 9 { d - 9 } else { d }
+        })
+        .sum();
+    sum % 10 == 0
+}
+
+/// Everything that begins with the digit at `i`, the first of its run.
+pub fn find(view: &View, i: usize, wanted: &Wanted, found: &mut impl FnMut(u16, Span)) {
+    let text = view.text;
+    // What may stand before the digits and belong to the value: `+`, `(`, or up to two letters and a space.
+    let hold = i.saturating_sub(3);
+    let Some(mut number) = Number::read(view, i, hold) else { return };
+    let (prev, before_prev) = (before(text, i), before(text, i.saturating_sub(1)));
+    let lettered = prev.is_ascii_uppercase() || (prev == b' ' && before_prev.is_ascii_uppercase());
+    let open_left = starts_word(text, i)
+        && !(matches!(prev, b'.' | b'-' | b'/' | b'#' | b'@') && (word(before_prev) || prev == b'#'));
+    if !open_left && !lettered && prev != b'+' {
+        return;
+    }
+    if let Some(rule) = wanted.iban.filter(|_| prev.is_ascii_uppercase()) {
+        if let Some(span) = iban(view, i) {
+            found(rule, span);
+        }
+    }
+    let all = number.count;
+    // The longest reading of each kind wins.
+    let mut phone = wanted.phone;
+    let mut payment = wanted.card.filter(|_| open_left);
+    let mut national = wanted.national_id;
+    for count in (1..=all).rev() {
+        number.count = count;
+        let end = number.end();
+        let closed = closed(view, end, hold);
+        if closed {
+            if let Some(rule) = payment {
+                if uniform(&number) && card(number.digits()) {
+                    found(rule, Span { start: i, end });
+                    payment = None;
+                }
+            }
+            if let Some((rule, start)) = phone.and_then(|r| phone_start(&number, prev, open_left).map(|s| (r, s))) {
+                found(rule, Span { start, end });
+                phone = None;
+            }
+        }
+        if let Some(rule) = national {
+            if let Some(span) = national_id(view, &number, wanted.countries, open_left, closed, hold) {
+                found(rule, span);
+                national = None;
+            }
+        }
+    }
+}
+
+// Nothing after the number continues it.
+fn closed(view: &View, end: usize, hold: usize) -> bool {
+    match view.ahead(end, hold) {
+        b if word(b) || b == b'@' => false,
+        b'.' | b'-' | b'/' | b',' => !view.ahead(end + 1, hold).is_ascii_digit(),
+        _ => true,
+    }
+}
+
+fn uniform(n: &Number) -> bool {
+    n.bare() || n.separator().is_some() && (n.shape(&[4, 6, 5]) || n.shape(&[4, 6, 4]) || fours(n))
+}
+
+fn fours(n: &Number) -> bool {
+    (0..n.count).all(|g| n.group_len(g) == 4 || (g + 1 == n.count && g > 2 && n.group_len(g) <= 4))
+}
+
+fn national_id(
+    view: &View,
+    n: &Number,
+    countries: u32,
+    open_left: bool,
+    closed: bool,
+    hold: usize,
+) -> Option<Span> {
+    for (bit, id) in NATIONAL_IDS.iter().enumerate() {
+        let bit = 1_u32 << bit;
+        let letters = matches!(id.country, "gb" | "es" | "sg" | "cn");
+        if countries & bit == 0 || !(letters || (closed && open_left)) || !(id.check)(n) {
+            continue;
+        }
+        let before_letters = match id.country {
+            "gb" => Some(2 + usize::from(before(n.text, n.start) == b' ')),
+            "sg" => Some(1),
+            "es" => Some(usize::from(before(n.text, n.start).is_ascii_uppercase())),
+            _ => Some(0),
+        };
+        let suffix = matches!(id.country, "gb" | "es" | "sg") || n.digits().len() == 17;
+        let end = if suffix { n.after() + 1 } else { n.end() };
+        // Look past the suffix, so that a stream waits for what could continue it.
+        if suffix && word(view.ahead(end, hold)) || (!suffix && !closed) {
+            continue;
+        }
+        let start = n.start - before_letters?;
+        if starts_word(n.text, start) {
+            return Some(Span { start, end });
+        }
+    }
+    None
+}
+
+// The span's start when the groups are a phone number as people write it.
+fn phone_start(n: &Number, prev: u8, open_left: bool) -> Option<usize> {
+    let text = n.text;
+    let digits = n.digits();
+    let len = digits.len();
+    if prev == b'+' {
+        let start = n.start - 1;
+        let free = !word(before(text, start)) && before(text, start) != b'+';
+        return (free && international(digits)).then_some(start);
+    }
+    if !open_left {
+        return None;
+    }
+    let first = digits.first().copied().unwrap_or(0);
+    let second = digits.get(1).copied().unwrap_or(0);
+    if prev == b'(' {
+        // (212) 555-0147, (02) 123-4567
+        let paren = n.separators().first() == Some(&b')');
+        let american = n.count == 3 && groups(n, &[3, 3, 4]) && first >= 2 && digits.get(3).is_some_and(|&d| d >= 2);
+        let national = first == 0 && second != 0 && (9..=11).contains(&len) && n.count <= 4;
+        return (paren && (american || national)).then(|| n.start - 1);
+    }
+    let separators = n.separators();
+    let same = separators.windows(2).all(|w| w.first() == w.last());
+    let separator = separators.first().copied().unwrap_or(0);
+    let number = match n.count {
+        // Thai mobile numbers are the one national form that is told apart without separators.
+        1 => len == 10 && first == 0 && matches!(second, 6 | 8 | 9),
+        3 if same && groups(n, &[3, 3, 4]) && first >= 2 && matches!(separator, b'-' | b'.') => {
+            digits.get(3).is_some_and(|&d| d >= 2)
+        }
+        4 if same && separator == b'-' && groups(n, &[1, 3, 3, 4]) && first == 1 => second >= 2,
+        2.. if first == 0 && second == 0 => {
+            let code = digits.get(2..).unwrap_or(&[]);
+            code.first().is_some_and(|&d| d != 0) && n.group_len(0) <= 5 && same && international(code)
+        }
+        2..=5 if first == 0 && (9..=11).contains(&len) && same && matches!(separator, b' ' | b'-') => {
+            national(n, digits)
+        }
+        5 if first == 0 && len == 10 && same && separator == b'.' => (0..5).all(|g| n.group_len(g) == 2),
+        _ => false,
+    };
+    number.then_some(n.start)
+}
+
+fn groups(n: &Number, lengths: &[usize]) -> bool {
+    n.count == lengths.len() && lengths.iter().enumerate().all(|(i, &l)| n.group_len(i) == l)
+}
+
+// A trunk zero, groups of two or more, and not only zeros and ones.
+fn national(n: &Number, digits: &[u8]) -> bool {
+    let lengths = (0..n.count).map(|g| n.group_len(g));
+    let sized = lengths.enumerate().all(|(g, len)| match g {
+        0 => (2..=5).contains(&len) || (len == 1 && n.group_len(1) == 4 && n.count == 3),
+        _ => (2..=8).contains(&len),
+    });
+    sized && digits.get(1).is_some_and(|&d| d != 0) && digits.iter().any(|&d| d > 1)
+}
+
+fn international(digits: &[u8]) -> bool {
+    let starts = |code: &str| code.bytes().zip(digits).all(|(c, d)| c - b'0' == *d) && digits.len() > code.len();
+    let known = CALLING_CODES.iter().find(|(code, ..)| starts(code));
+    let (from, to) = known.map_or((10, 13), |&(_, from, to)| (from, to));
+    digits.first().is_some_and(|&d| d != 0) && (usize::from(from)..=usize::from(to)).contains(&digits.len())
+}
+
+const IBAN_MAX: usize = 33;
+
+// An IBAN whose check digits begin at `i`.
+fn iban(view: &View, i: usize) -> Option<Span> {
+    let text = view.text;
+    let start = i.checked_sub(2)?;
+    let country: &[u8; 2] = sub(text, start, i).try_into().ok()?;
+    if !starts_word(text, start) {
+        return None;
+    }
+    let length = IBAN_LENGTHS.iter().find(|(c, _)| *c == country).map(|&(_, len)| usize::from(len))?;
+    let mut value = [0_u8; IBAN_MAX];
+    let (mut j, mut n) = (start, 0);
+    while n < length {
+        let b = view.ahead(j, start);
+        if b.is_ascii_uppercase() || b.is_ascii_digit() {
+            if let Some(slot) = value.get_mut(n) {
+                *slot = b;
+            }
+            n += 1;
+        } else if b != b' ' && b != b'-' || n % 4 != 0 || matches!(before(text, j), b' ' | b'-') {
+            return None;
+        }
+        j += 1;
+    }
+    if word(view.ahead(j, start)) {
+        return None;
+    }
+    let value = value.get(..length)?;
+    let (head, body) = value.split_at_checked(4)?;
+    let rest = body.iter().chain(head).fold(0_u32, |rest, &b| match b {
+        b'0'..=b'9' => (rest * 10 + u32::from(b - b'0')) % 97,
+        _ => (rest * 100 + u32::from(b - b'A') + 10) % 97,
+    });
+    (rest == 1).then_some(Span { start, end: j })
+}
