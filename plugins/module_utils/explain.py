@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from .secret import valid_keys
 from .spec import Budget, Identity, Project, Site, TokenLimit
 
 
@@ -45,7 +44,7 @@ def effective_policy(site: Site, project_name: str, user: str, now: datetime) ->
         token_limits=dict(_token_limits(project, identity)),
         masking=_masking(site, project),
         prompt_guard=_prompt_guard(project),
-        keys={key.name: key.not_after for key in valid_keys(project, identity.group, user, now)},
+        keys={key.name: key.not_after for key in settings.keys if key.not_after is None or key.not_after > now},
     )
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import secrets
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
+from .members import Tenant, tenant_at
 from .spec import Key, Project, Site
 
 # project -> name in the Secret `keys-<project>` -> value
@@ -27,21 +28,21 @@ def provider_key(name: str) -> str:
     return f"provider.{name}"
 
 
-def valid_keys(project: Project, group: str, user: str, now: datetime) -> tuple[Key, ...]:
-    """The user's keys that still work at NOW."""
-    keys = project.groups[group].user(user).keys
-    return tuple(key for key in keys if key.not_after is None or key.not_after > now)
-
-
 def needed(project: Project, now: datetime) -> tuple[str, ...]:
-    """Names of all secrets that Project's policy refers to at NOW, sorted."""
-    return tuple(sorted({*_user_names(project, now), *(provider_key(p.key) for p in project.providers.values())}))
+    """Names of all secrets that PROJECT's policy refers to at NOW, sorted."""
+    return needed_by(tenant_at(project, now))
 
 
-def _user_names(project: Project, now: datetime) -> Iterator[str]:
-    for identity in project.identities():
-        for key in valid_keys(project, identity.group, identity.user, now):
-            yield user_key(identity.user, key)
+def needed_by(tenant: Tenant) -> tuple[str, ...]:
+    """The same for a tenant that is worked out already."""
+    providers = (provider_key(provider.key) for provider in tenant.project.providers.values())
+    return tuple(sorted({*_user_names(tenant), *providers}))
+
+
+def _user_names(tenant: Tenant) -> Iterator[str]:
+    for member in tenant.members:
+        for key in member.keys:
+            yield user_key(member.identity.user, key)
 
 
 def minted(site: Site, known: Secrets, now: datetime) -> dict[str, dict[str, str]]:
@@ -49,24 +50,24 @@ def minted(site: Site, known: Secrets, now: datetime) -> dict[str, dict[str, str
     result: dict[str, dict[str, str]] = {}
     for project in site.projects:
         have = known.get(project.project, {})
-        result[project.project] = {
-            name: have.get(name) or f"sk-{secrets.token_urlsafe(32)}" for name in needed(project, now)
-        }
+        names = needed(project, now)
+        result[project.project] = {name: have.get(name) or f"sk-{secrets.token_urlsafe(32)}" for name in names}
     return result
 
 
-def check(site: Site, known: Secrets, now: datetime) -> None:
+def check(tenants: Iterable[Tenant], known: Secrets) -> None:
     """Raise SecretError where a needed secret is missing, or where two users' keys are the same.
 
     key-auth refuses its whole configuration for one doubled credential, and with it every plugin's updates.
     """
     owners: defaultdict[str, set[str]] = defaultdict(set)
     missing: list[str] = []
-    for project in site.projects:
-        have = known.get(project.project, {})
-        missing += [f"{project.project}: {name}" for name in needed(project, now) if not have.get(name)]
-        for name in _user_names(project, now):
-            owners[have.get(name, name)].add(f"{project.project}: {name}")
+    for tenant in tenants:
+        project = tenant.project.project
+        have = known.get(project, {})
+        missing += [f"{project}: {name}" for name in needed_by(tenant) if not have.get(name)]
+        for name in _user_names(tenant):
+            owners[have.get(name) or f"{project}: {name}"].add(f"{project}: {name}")
     shared = sorted(", ".join(sorted(names)) for names in owners.values() if len(names) > 1)
     lines = [f"  missing: {name}" for name in missing] + [f"  the same key for {names}" for names in shared]
     if lines:

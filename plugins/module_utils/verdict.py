@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 
 from .policy.prompt_guard import patterns_of, phrases_of
 from .spec import PolicyTest, Project
@@ -38,6 +39,7 @@ def alias_of(project: Project, model: str, workload: str | None) -> str:
     return claimed.get(workload, model) if workload else model
 
 
+@lru_cache(maxsize=4096)  # Projects share most of their phrases
 def normalised(text: str) -> str:
     """TEXT as prompt-guard compares it: compatibility forms, case and white space folded, format marks dropped."""
     folded = unicodedata.normalize("NFKC", text).casefold()

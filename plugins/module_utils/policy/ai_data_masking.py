@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import datetime
 
+from ..members import Tenant
 from ..spec import MaskingRule, Project, Site
 from .plugin import Config, Plugin, Rule
 
@@ -40,7 +40,8 @@ def _role(rule: MaskingRule) -> Config:
     return {"regex": regex, "type": "replace", "restore": rule.restore, "value": rule.value or _MASK}
 
 
-def _rules(site: Site, project: Project, _now: datetime) -> Iterator[Rule]:
+def _rules(site: Site, tenant: Tenant) -> Iterator[Rule]:
+    project = tenant.project
     masking = project.masking
     if not uses(site, project, "ai-data-masking") or not (masking.rules or masking.deny_words):
         return

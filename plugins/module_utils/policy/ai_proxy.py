@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
 
+from ..members import Tenant
 from ..secret import provider_key
 from ..spec import Project, Provider, Site
 from .key_auth import key_secret
@@ -34,7 +34,8 @@ def _provider(project: Project, name: str, provider: Provider) -> Config:
     return {"provider": config}
 
 
-def _rules(_site: Site, project: Project, _now: datetime) -> Iterator[Rule]:
+def _rules(_site: Site, tenant: Tenant) -> Iterator[Rule]:
+    project = tenant.project
     for name, provider in sorted(project.providers.items()):
         yield Rule(_provider(project, name, provider), services=(service_name(project, name),))
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
-from ..secret import Secrets, check, needed
+from ..members import Tenant, tenant_at
+from ..secret import Secrets, check, needed_by
 from ..spec import Project, Site
 from .chain import CHAIN
 from .key_auth import key_secret
@@ -20,19 +21,20 @@ def desired_objects(site: Site, secrets: Secrets, *, now: datetime) -> tuple[Obj
 
     Raises SecretError when a needed secret is missing or doubled, PolicyError when an object would be too large.
     """
-    check(site, secrets, now)
-    return tuple(sorted(_objects(site, secrets, now), key=lambda item: (item["kind"], item["metadata"]["name"])))
+    tenants = [tenant_at(project, now) for project in site.projects]
+    check(tenants, secrets)
+    return tuple(sorted(_objects(site, tenants, secrets), key=lambda item: (item["kind"], item["metadata"]["name"])))
 
 
-def _objects(site: Site, secrets: Secrets, now: datetime) -> Iterator[Object]:
+def _objects(site: Site, tenants: Sequence[Tenant], secrets: Secrets) -> Iterator[Object]:
     yield mcp_bridge(site)
     yield custom_response_filter(site)
     for plugin in CHAIN:
-        yield from wasm_plugins(plugin, site, now)
-    for project in site.projects:
-        yield from routes(site, project)
-        yield _spec_record(site, project)
-        yield _keys(site, project, secrets, now)
+        yield from wasm_plugins(plugin, site, tenants)
+    for tenant in tenants:
+        yield from routes(site, tenant.project)
+        yield _spec_record(site, tenant.project)
+        yield _keys(site, tenant, secrets[tenant.project.project])
 
 
 def _spec_record(site: Site, project: Project) -> Object:
@@ -42,8 +44,8 @@ def _spec_record(site: Site, project: Project) -> Object:
     return build("v1", "ConfigMap", name, site.gateway.site, project=project.project, data={"spec": text})
 
 
-def _keys(site: Site, project: Project, secrets: Secrets, now: datetime) -> Object:
-    known = secrets[project.project]
-    data = {name: encoded(known[name]) for name in needed(project, now)}
+def _keys(site: Site, tenant: Tenant, known: Mapping[str, str]) -> Object:
+    project = tenant.project
+    data = {name: encoded(known[name]) for name in needed_by(tenant)}
     name = key_secret(project)
     return build("v1", "Secret", name, site.gateway.site, project=project.project, type="Opaque", data=data)

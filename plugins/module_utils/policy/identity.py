@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 
-from ..spec import Project, Site
+from ..members import Tenant
+from ..spec import Site
 from .plugin import Config, Plugin, Rule, no_rules
 
 GUARDS_TAG = "0.1.0"
@@ -14,27 +14,29 @@ _STRIPPED = ("x-mse-consumer", "x-hi-original-auth", "x-gate")
 _STRIPPED_PREFIXES = ("x-dev-", "x-envoy-", "x-higress-")
 
 
-def _entrance(_site: Site, _projects: Sequence[Project], _now: datetime) -> Config:
+def _entrance(_site: Site, _tenants: Sequence[Tenant]) -> Config:
     return {"stage": "entrance", "strip": list(_STRIPPED), "strip_prefixes": list(_STRIPPED_PREFIXES)}
 
 
-def _assign(_site: Site, _projects: Sequence[Project], _now: datetime) -> Config:
+def _assign(_site: Site, _tenants: Sequence[Tenant]) -> Config:
     return {"stage": "assign"}
 
 
-def _rules(_site: Site, project: Project, _now: datetime) -> Iterator[Rule]:
+def _rules(_site: Site, tenant: Tenant) -> Iterator[Rule]:
+    project = tenant.project
     groups = {name: sorted(group.users) for name, group in sorted(project.groups.items())}
     config: Config = {"org": project.org, "project": project.project, "groups": groups}
-    blocked = _blocked(project)
+    blocked = _blocked(tenant)
     yield Rule(config | ({"blocked": blocked} if blocked else {}))
 
 
-def _blocked(project: Project) -> Config:
+def _blocked(tenant: Tenant) -> Config:
+    project = tenant.project
     groups = sorted(name for name, group in project.groups.items() if group.blocked or project.blocked)
     users = sorted(
-        identity.user
-        for identity in project.identities()
-        if project.groups[identity.group].user(identity.user).blocked and identity.group not in groups
+        member.identity.user
+        for member in tenant.members
+        if member.settings.blocked and member.identity.group not in groups
     )
     return {name: names for name, names in (("groups", groups), ("users", users)) if names}
 

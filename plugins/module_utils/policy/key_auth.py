@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 
-from ..secret import user_key, valid_keys
+from ..members import Tenant
+from ..secret import user_key
 from ..spec import Project, Site
 from .objects import secret_reference
 from .plugin import Config, Plugin, Rule
@@ -16,8 +16,8 @@ def key_secret(project: Project) -> str:
     return f"keys-{project.project}"
 
 
-def _shared(_site: Site, projects: Sequence[Project], now: datetime) -> Config:
-    consumers = [consumer for project in projects for consumer in _consumers(project, now)]
+def _shared(_site: Site, tenants: Sequence[Tenant]) -> Config:
+    consumers = [consumer for tenant in tenants for consumer in _consumers(tenant)]
     # global_auth false: a route without a rule belongs to another shard. identity refuses what none has checked.
     return {
         "consumers": consumers,
@@ -27,18 +27,18 @@ def _shared(_site: Site, projects: Sequence[Project], now: datetime) -> Config:
     }
 
 
-def _consumers(project: Project, now: datetime) -> Iterator[Config]:
-    for identity in project.identities():
-        keys = valid_keys(project, identity.group, identity.user, now)
-        references = [secret_reference(key_secret(project), user_key(identity.user, key)) for key in keys]
+def _consumers(tenant: Tenant) -> Iterator[Config]:
+    secret = key_secret(tenant.project)
+    for member in tenant.members:
+        references = [secret_reference(secret, user_key(member.identity.user, key)) for key in member.keys]
         if references:
             # key-auth compares whole values: one credential as OpenAI clients send it, one as Messages clients do.
             credentials = [text for reference in references for text in (f"Bearer {reference}", reference)]
-            yield {"name": identity.consumer, "credentials": credentials}
+            yield {"name": member.identity.consumer, "credentials": credentials}
 
 
-def _rules(_site: Site, project: Project, now: datetime) -> Iterator[Rule]:
-    allowed = [consumer["name"] for consumer in _consumers(project, now)]
+def _rules(_site: Site, tenant: Tenant) -> Iterator[Rule]:
+    allowed = [member.identity.consumer for member in tenant.members if member.keys]
     # An empty list would be taken for "anybody"; `--` stands in no name, so this consumer cannot exist.
     yield Rule({"allow": allowed or ["nobody--"]})
 

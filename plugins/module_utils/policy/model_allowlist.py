@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
 
-from ..spec import Project, Site
+from ..members import Tenant
+from ..spec import Site
 from .identity import GUARDS_TAG
 from .plugin import Plugin, Rule
 
 
-def _rules(site: Site, project: Project, _now: datetime) -> Iterator[Rule]:
+def _rules(site: Site, tenant: Tenant) -> Iterator[Rule]:
+    project = tenant.project
     workloads = {alias.workload: name for name, alias in sorted(project.models.items()) if alias.workload}
     yield Rule(
         {

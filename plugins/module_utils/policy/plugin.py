@@ -10,9 +10,9 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Literal
 
+from ..members import Tenant
 from ..spec import Project, Site
 from .objects import Object, build
 from .routes import route_names
@@ -52,13 +52,13 @@ class Plugin:
     tag: str
     phase: Literal["AUTHN", "AUTHZ", "STATS", "UNSPECIFIED_PHASE"]
     priority: int
-    rules: Callable[[Site, Project, datetime], Iterator[Rule]]
-    shared: Callable[[Site, Sequence[Project], datetime], Config] | None = None
+    rules: Callable[[Site, Tenant], Iterator[Rule]]
+    shared: Callable[[Site, Sequence[Tenant]], Config] | None = None
     idle: Config | None = None
     guard: bool = False
 
 
-def no_rules(_site: Site, _project: Project, _now: datetime) -> Iterator[Rule]:
+def no_rules(_site: Site, _tenant: Tenant) -> Iterator[Rule]:
     """For plugins that are the same for every Project."""
     return iter(())
 
@@ -68,11 +68,11 @@ def shard_of(project: str, shards: int) -> int:
     return int.from_bytes(hashlib.sha256(project.encode()).digest()[:8], "big") % shards
 
 
-def wasm_plugins(plugin: Plugin, site: Site, now: datetime) -> Iterator[Object]:
-    """PLUGIN's objects for all Projects of SITE: one, or one per shard. Raises PolicyError when one is too large."""
+def wasm_plugins(plugin: Plugin, site: Site, tenants: Sequence[Tenant]) -> Iterator[Object]:
+    """PLUGIN's objects for all TENANTS of SITE: one, or one per shard. Raises PolicyError when one is too large."""
     shards = site.gateway.shards.get(plugin.name, 1)
     for shard in range(shards):
-        projects = [project for project in site.projects if shard_of(project.project, shards) == shard]
+        inside = [tenant for tenant in tenants if shard_of(tenant.project.project, shards) == shard]
         name = plugin.name if shards == 1 else f"{plugin.name}-{shard}"
         spec = {
             "url": f"{site.gateway.plugin_registry}/{plugin.binary}:{plugin.tag}",
@@ -80,21 +80,21 @@ def wasm_plugins(plugin: Plugin, site: Site, now: datetime) -> Iterator[Object]:
             "priority": plugin.priority * _PRIORITIES_PER_PLUGIN - shard,
             "failStrategy": "FAIL_CLOSE",
             "imagePullPolicy": "IfNotPresent",
-            **_config(plugin, site, projects, shards, now),
+            **_config(plugin, site, inside, shards),
         }
         result = build("extensions.higress.io/v1alpha1", "WasmPlugin", name, site.gateway.site, spec=spec)
         _check_size(result, plugin, shards)
         yield result
 
 
-def _config(plugin: Plugin, site: Site, projects: Sequence[Project], shards: int, now: datetime) -> Config:
+def _config(plugin: Plugin, site: Site, tenants: Sequence[Tenant], shards: int) -> Config:
     result: Config = {"defaultConfigDisable": plugin.shared is None and not plugin.guard}
     if plugin.guard:
         # In one of several shards an unmatched route belongs to another shard, so it cannot be refused here.
         result["defaultConfig"] = {"unmatched": "deny" if shards == 1 else "pass"}
     if plugin.shared is not None:
-        result["defaultConfig"] = result.get("defaultConfig", {}) | plugin.shared(site, projects, now)
-    rules = [_match_rule(project, rule) for project in projects for rule in plugin.rules(site, project, now)]
+        result["defaultConfig"] = result.get("defaultConfig", {}) | plugin.shared(site, tenants)
+    rules = [_match_rule(tenant.project, rule) for tenant in tenants for rule in plugin.rules(site, tenant)]
     if not rules and plugin.idle is not None:
         rules = [{"ingress": [_NO_ROUTE], "config": plugin.idle, "configDisable": False}]
     return result | ({"matchRules": rules} if rules else {})

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
 
+from ..members import Tenant
 from ..spec import Project, Site
 from .identity import GUARDS_TAG
 from .plugin import Plugin, Rule
@@ -49,7 +49,8 @@ def patterns_of(project: Project) -> tuple[str, ...]:
     return tuple(sorted({*(DEFAULT_PATTERNS if guard.defaults else ()), *guard.patterns}))
 
 
-def _rules(site: Site, project: Project, _now: datetime) -> Iterator[Rule]:
+def _rules(site: Site, tenant: Tenant) -> Iterator[Rule]:
+    project = tenant.project
     yield Rule(
         {
             "phrases": list(phrases_of(project)),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 
-from ..spec import Project, Site
+from ..members import Tenant
+from ..spec import Site
 from .plugin import Config, Plugin, no_rules
 from .redis_service import redis_service
 from .routes import METERED_PATHS
@@ -15,7 +15,7 @@ KEY_PREFIX = "chat_quota:"
 _NO_ADMIN = "nobody--"
 
 
-def _shared(site: Site, _projects: Sequence[Project], _now: datetime) -> Config:
+def _shared(site: Site, _tenants: Sequence[Tenant]) -> Config:
     return {
         "redis_key_prefix": KEY_PREFIX,
         "admin_consumer": _NO_ADMIN,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 
-from ..spec import Project, Site
+from ..members import Tenant
+from ..spec import Site
 from .plugin import Config, Plugin, no_rules
 from .routes import METERED_PATHS
 
@@ -17,7 +17,7 @@ _IDENTITY = {
 }
 
 
-def _shared(_site: Site, _projects: Sequence[Project], _now: datetime) -> Config:
+def _shared(_site: Site, _tenants: Sequence[Tenant]) -> Config:
     attributes = [
         {"key": key, "value_source": "request_header", "value": header, "apply_to_log": True}
         for key, header in _IDENTITY.items()

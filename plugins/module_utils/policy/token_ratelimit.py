@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
 from functools import partial
 from typing import Literal
 
+from ..members import Tenant
 from ..spec import Project, Site, TokenLimit
 from .plugin import Config, Plugin, Rule
 from .redis_service import redis_service
@@ -21,25 +21,25 @@ _PER = {"second": "a second", "minute": "a minute", "hour": "an hour", "day": "a
 _WINDOW_SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 
 
-def _user_limits(project: Project) -> Iterator[tuple[str, TokenLimit]]:
-    for identity in project.identities():
-        limit = project.groups[identity.group].user(identity.user).token_limit
-        if limit:
-            yield identity.user, limit
+def _user_limits(tenant: Tenant) -> Iterator[tuple[str, TokenLimit]]:
+    for member in tenant.members:
+        if member.settings.token_limit:
+            yield member.identity.user, member.settings.token_limit
 
 
-def _group_limits(project: Project) -> Iterator[tuple[str, TokenLimit]]:
-    for name, group in sorted(project.groups.items()):
+def _group_limits(tenant: Tenant) -> Iterator[tuple[str, TokenLimit]]:
+    for name, group in sorted(tenant.project.groups.items()):
         if group.token_limit:
             yield name, group.token_limit
 
 
-def _project_limits(project: Project) -> Iterator[tuple[str, TokenLimit]]:
+def _project_limits(tenant: Tenant) -> Iterator[tuple[str, TokenLimit]]:
+    project = tenant.project
     if project.token_limit:
         yield project.project, project.token_limit
 
 
-_LIMITS: Mapping[Level, Callable[[Project], Iterator[tuple[str, TokenLimit]]]] = {
+_LIMITS: Mapping[Level, Callable[[Tenant], Iterator[tuple[str, TokenLimit]]]] = {
     "user": _user_limits,
     "group": _group_limits,
     "project": _project_limits,
@@ -74,11 +74,11 @@ def _rule(site: Site, rule_name: str, level: Level, limits: dict[str, TokenLimit
     }
 
 
-def _rules(level: Level, site: Site, project: Project, _now: datetime) -> Iterator[Rule]:
-    limits = dict(_LIMITS[level](project))
+def _rules(level: Level, site: Site, tenant: Tenant) -> Iterator[Rule]:
+    limits = dict(_LIMITS[level](tenant))
     if limits:
-        message = _refusal(project, level, limits)
-        yield Rule(_rule(site, f"{project.project}.{level}", level, limits, message))
+        message = _refusal(tenant.project, level, limits)
+        yield Rule(_rule(site, f"{tenant.project.project}.{level}", level, limits, message))
 
 
 def _plugin(level: Level, priority: int) -> Plugin:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
     AfterValidator,
@@ -56,9 +57,10 @@ def _exact(value: Any) -> Any:
 
 
 def _zone(value: str) -> str:
-    if value not in available_timezones():
-        raise ValueError("is no IANA time zone, such as Asia/Bangkok or UTC")
-    ZoneInfo(value)
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("is no IANA time zone, such as Asia/Bangkok or UTC") from None
     return value
 
 
@@ -110,7 +112,8 @@ class _Spec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, hide_input_in_errors=True)
 
 
-class Identity(_Spec):
+@dataclass(frozen=True, slots=True)
+class Identity:
     """Who a request is: {org, project, group, user}. Everything in the product is keyed by it."""
 
     org: str
@@ -212,7 +215,10 @@ class Group(_Spec):
 
     def user(self, name: str) -> User:
         """The user NAME, with the group's defaults filled in."""
-        user = self.users[name] or User()
+        return self.with_defaults(self.users[name] or User())
+
+    def with_defaults(self, user: User) -> User:
+        """USER as this group's: its own settings first, then the group's for its users."""
         return user.model_copy(
             update={
                 "budget": user.budget or self.user_budget,
@@ -306,7 +312,7 @@ class Project(_Spec):
     def identities(self) -> tuple[Identity, ...]:
         """Every user of the Project with its group, in the order of names."""
         found = [
-            Identity(org=self.org, project=self.project, group=group, user=user)
+            Identity(self.org, self.project, group, user)
             for group, members in self.groups.items()
             for user in members.users
         ]
