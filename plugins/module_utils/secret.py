@@ -12,6 +12,8 @@ from .spec import Key, Project, Site
 
 # project -> name in the Secret `keys-<project>` -> value
 Secrets = Mapping[str, Mapping[str, str]]
+# The key of a Project's masking hashes (HMAC), so that a hash tells nothing to who does not have it.
+MASKING_HASH = "masking.hash"
 
 
 class SecretError(Exception):
@@ -35,8 +37,11 @@ def needed(project: Project, now: datetime) -> tuple[str, ...]:
 
 def needed_by(tenant: Tenant) -> tuple[str, ...]:
     """The same for a tenant that is worked out already."""
-    providers = (provider_key(provider.key) for provider in tenant.project.providers.values())
-    return tuple(sorted({*_user_names(tenant), *providers}))
+    project = tenant.project
+    providers = (provider_key(provider.key) for provider in project.providers.values())
+    # Whatever the engine: moving a Project to another engine must need no new secret.
+    hashing = (MASKING_HASH,) if any(rule.action == "hash" for rule in project.masking.rules) else ()
+    return tuple(sorted({*_user_names(tenant), *providers, *hashing}))
 
 
 def _user_names(tenant: Tenant) -> Iterator[str]:

@@ -80,6 +80,9 @@ MISTAKES = {
     "https to an address": Mistake("http://provider-a.sandbox.test/v1", "https://192.0.2.1/v1", "providers.main.url", "needs a name", "192.0.2.1"),
     "key in the url": Mistake("http://provider-a.", "http://user:pw@provider-a.", "providers.main.url", "may not hold credentials"),
     "unknown engine's action": Mistake("action: hash", "action: block", "masking.rules.1.action", "not known to engine", "block", "hash, mask"),
+    "regex without a longest match": Mistake(
+        "mode: streaming\n  rules:\n", "engine: data-masking\n  rules:\n    - {name: t, regex: 'TCK-[0-9]+'}\n", "masking.rules.0.regex", "no longest match", "TCK", "256"
+    ),
     "rule without a matcher": Mistake('{kind: email, value: "[e-mail]"}', '{value: "[e-mail]"}', "masking.rules.0", "either kind or regex"),
     "unknown version": Mistake("version: 1", "version: 2", "version", "known values", "2", "1"),
     "test of an unknown user": Mistake("user: olga,", "user: nobody,", "tests.1.user", "no user", "nobody", "alice"),

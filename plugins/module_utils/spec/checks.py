@@ -6,6 +6,8 @@ other mistakes in the same run.
 
 from __future__ import annotations
 
+import re
+import re._parser as re_parser  # the only width of a regex that the standard library tells
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,6 +21,8 @@ from .problems import Problem, shown
 # ai-data-masking knows these kinds and actions only (its replace_roles: type replace|hash).
 BUILTIN_KINDS = ("api_key", "credit_card", "email", "ip", "phone")
 BUILTIN_ACTIONS = ("hash", "mask")
+# The longest match of a custom regex in engine data-masking, in characters.
+LONGEST_MATCH = 256
 
 
 @dataclass(frozen=True)
@@ -185,16 +189,35 @@ def _keys_once(project: _Reader, _: SiteFacts) -> Iterator[Problem]:
 
 def _masking_engine(project: _Reader, site: SiteFacts) -> Iterator[Problem]:
     masking = project.entries().get("masking", {})
-    if (masking.get("engine") or site.masking_engine) != "ai-data-masking":
-        return
+    check = {"ai-data-masking": _builtin_rule, "data-masking": _bounded_rule}.get(
+        str(masking.get("engine") or site.masking_engine)
+    )
     for index, rule in enumerate(_items(masking.get("rules"))):
-        if not isinstance(rule, dict):
-            continue
-        for name, known in (("kind", BUILTIN_KINDS), ("action", BUILTIN_ACTIONS)):
-            value = rule.get(name)
-            if isinstance(value, str) and value not in known:
-                path = ("masking", "rules", index, name)
-                yield project.problem(path, "is not known to engine ai-data-masking", value, _names(known))
+        if check and isinstance(rule, dict):
+            yield from check(project, ("masking", "rules", index), rule)
+
+
+def _builtin_rule(project: _Reader, path: Path_, rule: dict[str, Any]) -> Iterator[Problem]:
+    for name, known in (("kind", BUILTIN_KINDS), ("action", BUILTIN_ACTIONS)):
+        value = rule.get(name)
+        if isinstance(value, str) and value not in known:
+            yield project.problem((*path, name), "is not known to engine ai-data-masking", value, _names(known))
+
+
+def _bounded_rule(project: _Reader, path: Path_, rule: dict[str, Any]) -> Iterator[Problem]:
+    """A stream is held back no longer than the longest match, so there must be one."""
+    regex = rule.get("regex")
+    if not isinstance(regex, str):
+        return
+    try:
+        longest = int(re_parser.parse(regex).getwidth()[1])
+    except re.error:
+        return
+    if longest > LONGEST_MATCH:
+        message = "has no longest match that a stream could be held back for"
+        yield project.problem(
+            (*path, "regex"), message, regex, f"at most {LONGEST_MATCH} characters, e.g. [0-9]{{1,20}}"
+        )
 
 
 def _tests(project: _Reader, _: SiteFacts) -> Iterator[Problem]:

@@ -229,7 +229,8 @@ class Group(_Spec):
 
 
 Engine = Literal["ai-data-masking", "data-masking"]
-Kind = Literal["email", "phone", "ip", "api_key", "credit_card", "iban", "national_id"]
+Kind = Literal["email", "phone", "ip", "api_key", "credential", "credit_card", "iban", "national_id"]
+Country = Literal["br", "cn", "es", "fr", "gb", "in", "kr", "sg", "th", "us"]
 
 
 class MaskingRule(_Spec):
@@ -238,6 +239,7 @@ class MaskingRule(_Spec):
     kind: Kind | None = None
     name: Name | None = None
     regex: Regex | None = None
+    countries: tuple[Country, ...] | None = Field(default=None, description="For national_id; unset: all known.")
     action: Literal["mask", "hash", "block", "report"] = "mask"
     restore: StrictBool = Field(default=False, description="Put the value back in the answer.")
     value: str | None = Field(default=None, max_length=64, description="What stands in place of the value.")
@@ -248,6 +250,8 @@ class MaskingRule(_Spec):
             raise ValueError("needs either kind or regex")
         if self.regex is not None and self.name is None:
             raise ValueError("a regex needs a name, for counters and messages")
+        if self.countries is not None and self.kind != "national_id":
+            raise ValueError("countries goes with kind national_id only")
         return self
 
 
