@@ -1,0 +1,30 @@
+# People's side: dashboards, rules, telemetry and single sign-on, with the real oauth2-proxy, nginx, Redis, Chromium and promtool.
+TESTS += test-people
+LINTS += lint-people
+
+OAUTH2_PROXY_SRC := tests/people/oauth2_proxy
+OAUTH2_PROXY_KEY  = $(shell cat $(OAUTH2_PROXY_SRC)/go.mod $(OAUTH2_PROXY_SRC)/go.sum requirements/cluster.txt | sha256sum | cut -c1-16)
+OAUTH2_PROXY      = $(CACHE)/oauth2-proxy-$(OAUTH2_PROXY_KEY)
+
+.PHONY: dashboards oauth2-proxy test-people lint-people
+dashboards: setup ## Grafana's JSON of every dashboard, in .build/dashboards
+	$(PYTHON) -m dashboards $(BUILD)/dashboards
+
+# $(GO) is mk/cluster.mk's: one toolchain for everybody.
+oauth2-proxy: setup
+	@mkdir -p $(OAUTH2_PROXY); exec 9>$(OAUTH2_PROXY)/.lock; flock 9; \
+	if [ ! -x $(OAUTH2_PROXY)/oauth2-proxy ]; then echo "building oauth2-proxy (a minute, once)"; \
+	  $(GO) build -C $(OAUTH2_PROXY_SRC) -mod=readonly -trimpath -buildvcs=false -ldflags '-s -w' \
+	    -o $(abspath $(OAUTH2_PROXY))/oauth2-proxy.new github.com/oauth2-proxy/oauth2-proxy/v7; \
+	  mv $(OAUTH2_PROXY)/oauth2-proxy.new $(OAUTH2_PROXY)/oauth2-proxy; fi; \
+	ln -sfn $(abspath $(OAUTH2_PROXY))/oauth2-proxy $(BUILD)/oauth2-proxy
+
+lint-people: setup ## rules, and the types of the dashboards' generator
+	$(call APT,prometheus)
+	promtool check rules rules/*.yml
+	MYPYPATH=$(BUILD)/collections $(VENV)/bin/mypy dashboards tests/people
+
+test-people: oauth2-proxy ## dashboards, alerts, telemetry and a whole sign-on, with its picture in artifacts/people
+	$(call APT,prometheus redis-server nginx-light chromium)
+	promtool test rules rules/tests/*.yml
+	$(PYTHON) -m pytest tests/people
