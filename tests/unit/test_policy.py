@@ -20,9 +20,13 @@ Objects = dict[tuple[str, str], Object]
 PHASES = ("AUTHN", "AUTHZ", "STATS", "UNSPECIFIED_PHASE")
 
 
-def rule(objects: Objects, plugin: str, project: str) -> dict[str, Any]:
+def rules_of(objects: Objects, plugin: str, project: str) -> list[dict[str, Any]]:
     rules = objects["WasmPlugin", plugin]["spec"].get("matchRules", [])
-    (found,) = [r["config"] for r in rules if r.get("ingress", [""])[0].startswith(f"{project}--")]
+    return [r for r in rules if r.get("ingress", [""])[0].startswith((f"{project}--", f"{project}."))]
+
+
+def rule(objects: Objects, plugin: str, project: str) -> dict[str, Any]:
+    found: dict[str, Any] = rules_of(objects, plugin, project)[0]["config"]
     return found
 
 
@@ -55,12 +59,21 @@ def test_no_two_plugins_share_phase_and_priority(site: Site) -> None:
 
 def test_every_tenant_rule_lists_every_route_of_its_project(site: Site, objects: Objects) -> None:
     for project in site.projects:
-        for plugin in ("key-auth", "identity", "prompt-guard", "model-allowlist", "usage-guard"):
-            rules = objects["WasmPlugin", plugin]["spec"]["matchRules"]
-            (found,) = [r for r in rules if r["ingress"][0].startswith(f"{project.project}--")]
+        for plugin in ("prompt-guard", "model-allowlist", "usage-guard"):
+            (found,) = rules_of(objects, plugin, project.project)
             assert found["ingress"] == route_names(project)
     ingresses = {name for kind, name in objects if kind == "Ingress"}
     assert ingresses == {name for project in site.projects for name in route_names(project)}
+
+
+def test_only_a_redirect_of_the_gateway_comes_on_a_fallback_route(objects: Objects) -> None:
+    (key_auth,) = rules_of(objects, "key-auth", "atlas")
+    assert key_auth["ingress"] == ["atlas--entry", "atlas--models", "atlas.bulk", "atlas.coding-default"]
+    client, redirect = rules_of(objects, "identity", "atlas")
+    assert client["ingress"] == key_auth["ingress"]
+    assert client["config"]["remember"] is True
+    assert (redirect["ingress"], redirect["config"]["redirected"]) == (["atlas.coding-default--fallback"], True)
+    assert "remember" not in rule(objects, "identity", "comet")
 
 
 def test_a_rule_always_has_a_match(objects: Objects) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from ..members import Tenant
 from ..spec import Site
 from .plugin import Config, Plugin, Rule, no_rules
+from .routes import client_routes, fallback_routes
 
 GUARDS_TAG = "0.1.0"
 # What steers routing or claims an identity behind the scenes. A client that sends one gets nothing for it.
@@ -27,7 +28,13 @@ def _rules(_site: Site, tenant: Tenant) -> Iterator[Rule]:
     groups = {name: sorted(group.users) for name, group in sorted(project.groups.items())}
     config: Config = {"org": project.org, "project": project.project, "groups": groups}
     blocked = _blocked(tenant)
-    yield Rule(config | ({"blocked": blocked} if blocked else {}))
+    config |= {"blocked": blocked} if blocked else {}
+    fallbacks = tuple(fallback_routes(project))
+    # A redirect to a fallback runs the whole chain again, without the credential: the guard remembers who it let on
+    # (in Envoy's own state of the request, out of reach of clients and providers) and takes nothing else there.
+    yield Rule(config | ({"remember": True} if fallbacks else {}), routes=tuple(client_routes(project)))
+    if fallbacks:
+        yield Rule(config | {"redirected": True}, routes=fallbacks)
 
 
 def _blocked(tenant: Tenant) -> Config:

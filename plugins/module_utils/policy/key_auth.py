@@ -9,6 +9,7 @@ from ..secret import user_key
 from ..spec import Project, Site
 from .objects import secret_reference
 from .plugin import Config, Plugin, Rule
+from .routes import client_routes
 
 
 def key_secret(project: Project) -> str:
@@ -39,8 +40,10 @@ def _consumers(tenant: Tenant) -> Iterator[Config]:
 
 def _rules(_site: Site, tenant: Tenant) -> Iterator[Rule]:
     allowed = [member.identity.consumer for member in tenant.members if member.keys]
+    # Not on fallback routes: the credential is gone when the gateway redirects. Only identity lets anybody on, and
+    # only on a redirect of a request that it has let on before.
     # An empty list would be taken for "anybody"; `--` stands in no name, so this consumer cannot exist.
-    yield Rule({"allow": allowed or ["nobody--"]})
+    yield Rule({"allow": allowed or ["nobody--"]}, routes=tuple(client_routes(tenant.project)))
 
 
 KEY_AUTH = Plugin("key-auth", "key-auth", "2.0.0", "AUTHN", 310, _rules, shared=_shared)

@@ -32,9 +32,10 @@ class PolicyError(Exception):
 
 @dataclass(frozen=True)
 class Rule:
-    """A config for some of a Project's routes, or for requests to one of its providers' services."""
+    """A config for a Project's routes (unset: for all of them), or for requests to one of its providers' services."""
 
     config: Config
+    routes: tuple[str, ...] = ()
     services: tuple[str, ...] = ()
 
 
@@ -101,7 +102,8 @@ def _config(plugin: Plugin, site: Site, tenants: Sequence[Tenant], shards: int) 
 
 
 def _match_rule(project: Project, rule: Rule) -> Config:
-    match = {"service": list(rule.services)} if rule.services else {"ingress": route_names(project)}
+    routes = list(rule.routes) or route_names(project)
+    match = {"service": list(rule.services)} if rule.services else {"ingress": routes}
     return match | {"config": rule.config, "configDisable": False}
 
 

@@ -51,14 +51,20 @@ def fallback_route(project: Project, alias: str) -> str:
     return f"{project.project}.{alias}--fallback"
 
 
+def client_routes(project: Project) -> list[str]:
+    """The routes a client's request can be on. Every rule lists all of them: headers that it sends choose among them."""
+    aliases = (alias_route(project, alias) for alias in project.models)
+    return sorted([entry_route(project), models_route(project), *aliases])
+
+
+def fallback_routes(project: Project) -> list[str]:
+    """The routes that only the gateway's own redirect reaches."""
+    return sorted(fallback_route(project, name) for name, alias in project.models.items() if alias.fallback)
+
+
 def route_names(project: Project) -> list[str]:
-    """All routes of a Project. Every rule lists all of them: headers a client can send choose among them."""
-    names = [entry_route(project), models_route(project)]
-    for alias, settings in project.models.items():
-        names.append(alias_route(project, alias))
-        if settings.fallback:
-            names.append(fallback_route(project, alias))
-    return sorted(names)
+    """All routes of a Project."""
+    return sorted([*client_routes(project), *fallback_routes(project)])
 
 
 def registry_name(project: Project, provider: str) -> str:
