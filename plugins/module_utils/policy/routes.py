@@ -46,14 +46,22 @@ def alias_route(project: Project, alias: str) -> str:
     return f"{project.project}.{alias}"
 
 
+def alias_paths(project: Project, alias: str) -> dict[str, tuple[str, ...]]:
+    """The Ingresses of an alias with their paths. Higress sends weighted destinations of several paths astray."""
+    name = alias_route(project, alias)
+    if len(project.models[alias].targets) == 1:
+        return {name: METERED_PATHS}
+    return {f"{name}--{path.removeprefix('/v1/').replace('/', '-')}": (path,) for path in METERED_PATHS}
+
+
 def fallback_route(project: Project, alias: str) -> str:
     """The route that answers when the alias's targets failed."""
     return f"{project.project}.{alias}--fallback"
 
 
 def client_routes(project: Project) -> list[str]:
-    """The routes a client's request can be on. Every rule lists all of them: headers that it sends choose among them."""
-    aliases = (alias_route(project, alias) for alias in project.models)
+    """Where a client's request can be. Every rule lists all of them: headers that it sends choose among them."""
+    aliases = (name for alias in project.models for name in alias_paths(project, alias))
     return sorted([entry_route(project), models_route(project), *aliases])
 
 
@@ -149,7 +157,8 @@ def routes(site: Site, project: Project) -> Iterator[Object]:
             f"exact-match-header-{MODEL_HEADER}": name,
             "timeout": timeout,
         }
-        yield _ingress(site, project, alias_route(project, name), METERED_PATHS, annotations)
+        for route, paths in alias_paths(project, name).items():
+            yield _ingress(site, project, route, paths, annotations)
         if alias.fallback:
             annotations = {
                 "destination": _destination(project, alias.fallback.provider),
