@@ -1,0 +1,570 @@
+"""One tick: book what was used since the last one, take back what is not needed, lease anew.
+
+The tick is a chain of small atomic writes, each leaving a ledger that adds up: a page, the balance it goes with and
+the pools' sums change together. Counters are booked by their values, never by "since last run", and a page knows up
+to when it is booked, so a tick that is killed, doubled, late or lost in a fail-over is simply continued by the next.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from . import allocation, ledger, periods, standing
+from .config import Budget, Config
+from .errors import ClockError
+from .ledger import Booking, Page, Path
+from .sources import METERS, Process, Shard, Source
+from .standing import Standing, available
+from .store import CHUNK, Batch, GatewayProcess, Head, Move, Row, Store
+
+#: Samples may reach the metrics API late: whatever changed in this many seconds before the last tick is read again.
+OVERLAP = 300
+#: A clock further off than this from the metrics API's is wrong.
+MAX_SKEW = 300
+#: A process's start, computed from its uptime, may wander by this much (Envoy updates the uptime every 5 s).
+UPTIME_JITTER = 10
+SHARD_CONSUMERS = 20_000
+#: Balances moved without any counter are looked for among this many consumers per tick, in turn.
+SCAN = 10_000
+
+Progress = Callable[[str, int, int], None]
+_T = TypeVar("_T")
+
+
+@dataclass(slots=True)
+class Summary:
+    """What a tick did; tokens unless said otherwise. ``unpriced`` are models that had no price."""
+
+    at: int
+    active: int = 0
+    booked: int = 0
+    debited: int = 0
+    counted: int = 0
+    undebited: int = 0
+    credited: int = 0
+    granted: int = 0
+    taken: int = 0
+    restarts: int = 0
+    unpriced: set[str] = field(default_factory=set)
+    strangers: set[str] = field(default_factory=set)
+    witnesses: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
+    alerts: dict[str, dict[str, object]] = field(default_factory=dict)
+
+
+def ledger_time(source: Source, now: int) -> int:
+    """The ledger's clock is the one that stamps the samples: the metrics API's. This machine's only has to agree:
+    raises ClockError when they are more than MAX_SKEW apart.
+    """
+    theirs = source.clock()
+    if abs(theirs - now) > MAX_SKEW:
+        raise ClockError(
+            f"this clock says {now}, the metrics API's {theirs}: more than {MAX_SKEW} s apart, the period is in doubt"
+        )
+    return theirs
+
+
+def tick(config: Config, store: Store, source: Source, now: int, progress: Progress = lambda *_: None) -> Summary:
+    """Bring the ledger and the balances up to now (seconds). A missing ledger is rebuilt first."""
+    at = ledger_time(source, now)
+    head = store.open_ledger()
+    if head is None or head.rebuilding:
+        head = rebuild(config, store, source, at, progress)
+    return _Tick(config, store, source, head, max(at, head.cursor), progress).run()
+
+
+def rebuild(
+    config: Config, store: Store, source: Source, now: int, progress: Progress = lambda *_: None, hop: int = 21_600
+) -> Head:
+    """Write the ledger anew from the counters of all current periods. Balances are not touched, leases are void.
+
+    What only Redis knew cannot come back: debits that never reached a counter, and thereby ``(unattributed)``.
+    """
+    store.clear()
+    begin = min(periods.start(now, "month", zone) for zone in config.zones()) - 7 * 86_400
+    head = Head(cursor=begin, rebuilding=True)
+    store.commit(Batch(head=head))
+    work = _Tick(config, store, source, head, begin, progress)
+    work.baseline()
+    hops = [*range(begin + hop, now, hop), now]
+    for number, until in enumerate(hops):
+        work.at = until
+        work.count_only()
+        head.cursor = until
+        store.commit(Batch(head=head))
+        progress("rebuild", number + 1, len(hops))
+    head.rebuilding = False
+    store.commit(Batch(head=head))
+    return head
+
+
+class _Tick:
+    """The state of one tick."""
+
+    def __init__(
+        self, config: Config, store: Store, source: Source, head: Head, at: int, progress: Progress
+    ) -> None:
+        self.config, self.store, self.source, self.head, self.at = config, store, source, head, at
+        self.progress = progress
+        self.standings = standing.standings(config, at)
+        self.group_of: dict[str, dict[str, Standing]] = {}
+        for found in self.standings.values():
+            users = self.group_of.setdefault(found.group.project, {})
+            users.update(dict.fromkeys(found.group.users, found))
+        self.rates = standing.unknown_rates(config, self.standings, at)
+        self.scopes = config.scopes()
+        self.summary = Summary(at)
+        self.wants: list[allocation.Want] = []
+        self.paths: list[Path] = []
+        self.dirty = False
+        self.sums: dict[str, dict[str, int]] = {}
+        self.looked: set[str] = set()
+
+    # -- the order of things -------------------------------------------------------------------------------------
+
+    def run(self) -> Summary:
+        changed = self._changed_groups()
+        extra = self._members(changed) | self.store.open_consumers() | set(self._scan())
+        self._count_until_now(extra)
+        self.sums = self.store.pools(self.scopes)
+        self._sweep()
+        self._allocate()
+        self.summary.witnesses = dict(self.source.totals(self.at))
+        self._finish(changed)
+        return self.summary
+
+    def count_only(self) -> None:
+        """Book counters up to ``at``, as a rebuild does: no balances, no leases."""
+        steps, restarted = self._steps()
+        before = self.head.cursor
+        for step in steps:
+            self._count(step, before, restarted, None)
+            before = step
+
+    def baseline(self) -> None:
+        """Remember where the counters stood at ``at``; nothing of it is booked."""
+        self._steps()
+        for shard in self._shards():
+            usage = self._read(shard, self.at, None)
+            for names in _chunks(list(usage)):
+                batch = Batch()
+                for row in self.store.rows(names):
+                    page = Page(self._path(row.consumer, None), at=self.at)
+                    page.seen = {key: [max(0, v) for v in values] for key, values in usage[row.consumer].items()}
+                    batch.pages.append((row.consumer, page.dump(), None))
+                self.store.commit(batch)
+
+    def _count_until_now(self, extra: set[str]) -> None:
+        steps, restarted = self._steps()
+        before = self.head.cursor
+        for step in steps[:-1]:
+            self._count(step, before, restarted, None)
+            before = step
+        self._count(steps[-1], before, restarted, extra)
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    def _steps(self) -> tuple[list[int], list[int]]:
+        """Moments to read the counters at, ascending: where a day ends, a process restarted or ended, and now.
+
+        Also learns the processes. Returned beside: when processes restarted (the first second of the new life).
+        """
+        cursor, at = self.head.cursor, self.at
+        samples = self.source.uptimes(cursor - OVERLAP, at)
+        if any([self._learn(process_name(process), seen) for process, seen in samples.items()]):
+            self.store.commit(Batch(head=self.head))
+        steps = {m - 1 for m in periods.midnights(cursor, at, self.config.zones())}
+        restarted = []
+        for process in self.head.processes.values():
+            for since, _ in process.lives:
+                if since > (cursor - OVERLAP) * 1000:
+                    restarted.append(since // 1000)
+                    steps.add((since - 1) // 1000)
+        for seen in samples.values():
+            steps.update(_last_before_gap([moment for moment, _ in seen], at))
+        return [*sorted(step for step in steps if cursor < step < at), at], restarted
+
+    def _learn(self, name: str, samples: Sequence[tuple[int, int]]) -> bool:
+        """Take in a process's uptimes; tell whether the table of lives changed."""
+        changed = False
+        known = self.head.processes.get(name)
+        for moment, uptime in samples:
+            start = moment // 1000 - uptime
+            if known is None:
+                known = self.head.processes[name] = GatewayProcess([[0, self._next_process()]])
+                changed = True
+            elif moment <= known.seen:
+                continue
+            elif known.seen and (uptime < known.uptime or start > known.started + UPTIME_JITTER):
+                known.lives = [*known.lives[-3:], [moment, self._next_process()]]
+                self.summary.restarts += 1
+                changed = True
+            if changed or not known.seen:
+                known.started = start
+            known.uptime, known.seen = uptime, moment
+        return changed
+
+    def _next_process(self) -> int:
+        self.head.next_process += 1
+        return self.head.next_process - 1
+
+    def _life(self, process: Process, step: int) -> str:
+        name = process_name(process)
+        known = self.head.processes.get(name)
+        if known is None:  # a process that shows no uptime: its restarts are seen where a counter falls
+            known = self.head.processes[name] = GatewayProcess([[0, self._next_process()]])
+            self.dirty = True
+        return str(next((number for since, number in reversed(known.lives) if since <= step * 1000), known.lives[0][1]))
+
+    def _shards(self) -> Iterator[Shard]:
+        part: list[str] = []
+        size = 0
+        for project in self.config.projects:
+            members = len(self.group_of.get(project, ()))
+            if part and size + members > SHARD_CONSUMERS:
+                yield Shard(tuple(part))
+                part, size = [], 0
+            part.append(project)
+            size += members
+        if part:
+            yield Shard(tuple(part))
+        yield Shard(tuple(self.config.projects), others=True)
+
+    def _read(self, shard: Shard, step: int, since: int | None) -> dict[str, dict[str, list[int]]]:
+        """Consumer -> series key -> counters."""
+        usage: dict[str, dict[str, list[int]]] = {}
+        lives: dict[Process, str] = {}
+        width = len(METERS)
+        for meter in range(width):
+            for process, consumer, model, value in self.source.counters(meter, step, since, shard):
+                life = lives.get(process)
+                if life is None:
+                    life = lives[process] = self._life(process, step) + "|"
+                series = usage.get(consumer)
+                if series is None:
+                    series = usage[consumer] = {}
+                key = life + model
+                values = series.get(key)
+                if values is None:
+                    values = series[key] = [-1] * width
+                values[meter] = value
+        return usage
+
+    # -- booking -------------------------------------------------------------------------------------------------
+
+    def _count(self, step: int, before: int, restarted: Sequence[int], extra: set[str] | None) -> None:
+        """Book the counters as of ``step``; with ``extra``, the last step, also balances and what time brings."""
+        since: int | None = before - OVERLAP
+        if any(before - OVERLAP < moment <= step for moment in restarted):
+            since = None  # a counter that restarted may show the same number again: read all of them
+        for shard in self._shards():
+            usage = self._read(shard, step, since)
+            names = list(usage)
+            if extra is not None:
+                names += sorted(name for name in extra if name not in usage and shard.holds(name))
+            for number, part in enumerate(_chunks(names)):
+                self._book(self.store.rows(part), usage, step, final=extra is not None)
+                self.progress("consumers", number * CHUNK, len(names))
+
+    def _book(
+        self, rows: Sequence[Row], usage: Mapping[str, Mapping[str, list[int]]], step: int, *, final: bool
+    ) -> None:
+        batch = Batch()
+        spent: dict[tuple[Path, int, str], int] = {}
+        find, limit = self.config.book.find, self.config.unattributed_after
+        for row in rows:
+            name = row.consumer
+            page = Page.load(row.page) if row.page is not None else None
+            path = self._path(name, page)
+            page = page or Page(path)
+            found = self._standing(name)
+            zone = self._zone(name, found)
+            left = row.left or 0
+            _reserve(batch, page, -page.reserved(left))
+            booking = Booking()
+            if final:
+                ledger.debit(page, row.left, row.balance, row.held, step, booking)
+                left = row.balance or 0
+            ledger.count(page, usage.get(name, {}), step, find, self._unknown_rate(path), zone, booking)
+            if found is not None or not page.worst:
+                page.worst = found.worst if found else self._unknown_rate(path)
+            page.path = path
+            if final:
+                ledger.settle(page, step, limit, zone, booking)
+                self._want(name, page, found, left)
+                batch_set = batch.members if page.open else batch.leavers
+                batch_set.append(("budget:open", name))
+            _reserve(batch, page, page.reserved(left))
+            batch.pages.append((name, page.dump(), left if final else None))
+            for entry in booking.entries:
+                key = (path, entry.at, entry.model)
+                spent[key] = spent.get(key, 0) + entry.amount
+            self._note(name, booking, found)
+        self._post(batch, spent)
+        if self.dirty:  # new process ids are stored with the first pages that use them
+            batch.head, self.dirty = self.head, False
+        self.store.commit(batch)
+
+    def _post(self, batch: Batch, spent: Mapping[tuple[Path, int, str], int]) -> None:
+        for (path, at, model), amount in spent.items():
+            self.summary.booked += amount
+            for scope in path.scopes():
+                known = self.scopes.get(scope)
+                month, week, day = periods.keys(at, known.zone if known else self.config.zone)
+                for key in (month, week, day):
+                    batch.add(scope, f"s:{key}", amount)
+                batch.add(scope, f"m:{month}:{model}", amount)
+
+    def _want(self, name: str, page: Page, found: Standing | None, balance: int) -> None:
+        self.looked.add(name)
+        user = name.partition(".")[2]
+        budget = found.group.budget_of(user) if found else None
+        own = None
+        if budget:
+            own = available(budget, self.at) - ledger.spent(page, self.at, budget.period, budget.zone)
+            own -= (page.reserved(0)) * page.worst
+        self.wants.append(
+            allocation.Want(
+                consumer=name,
+                balance=balance,
+                worst=page.worst,
+                own=own,
+                need=page.need,
+                pools=found.pools if found else (),
+                allowed=found is not None and found.allowed(user),
+            )
+        )
+        self.paths.append(page.path)
+        if budget and budget.alerts:
+            self._alert(f"user:{name}", budget, ledger.spent(page, self.at, budget.period, budget.zone))
+
+    # -- leasing -------------------------------------------------------------------------------------------------
+
+    def _pools(self) -> dict[str, allocation.Pool]:
+        spent = {}
+        found: dict[str, allocation.Pool] = {}
+        for scope in self.scopes.values():
+            if scope.budget:
+                sums = self.sums[scope.id]
+                spent[scope.id] = sums.get(f"s:{periods.key(self.at, scope.budget.period, scope.budget.zone)}", 0)
+                free = available(scope.budget, self.at) - spent[scope.id] - reserved_value(sums)
+                found[scope.id] = allocation.Pool(free, 0, reserved_value(sums))
+        crowded = standing.contended(self.config, self.standings, self.at, spent)
+        for one in self.standings.values():
+            for name in one.pools:
+                found[name].members += len(one.group.users)
+                found[name].contended = crowded[name]
+        for want in self.wants:
+            for name in want.pools:
+                found[name].idle -= want.usable * want.worst
+        for pool in found.values():
+            pool.idle = max(0, pool.idle)
+        return found
+
+    def _sweep(self) -> None:
+        """Look at the idle members of pools that must be shared out again."""
+        pools = self._pools()
+        names = allocation.sweeps(self.wants, pools) | {name for name in self.head.dry if self._recovered(name, pools)}
+        extra = {
+            f"{one.group.project}.{user}"
+            for one in self.standings.values()
+            if names.intersection(one.pools)
+            for user in one.group.users
+        } - self.looked
+        for part in _chunks(sorted(extra)):
+            self._book(self.store.rows(part), {}, self.at, final=True)
+        if extra:
+            self.sums = self.store.pools(self.scopes)
+
+    def _recovered(self, name: str, pools: Mapping[str, allocation.Pool]) -> bool:
+        """Whether a pool that ran dry can pay for a request again."""
+        if name not in pools:
+            return False
+        request = self.config.worst_request_tokens * min(
+            one.worst for one in self.standings.values() if name in one.pools
+        )
+        return pools[name].free >= request and 2 * pools[name].free > pools[name].idle
+
+    def _allocate(self) -> None:
+        pools = self._pools()
+        goals = allocation.targets(self.wants, pools, self.config.worst_request_tokens)
+        back = allocation.takes(self.wants, goals, pools)
+        moves = [(index, -tokens, 0) for index, tokens in enumerate(back) if tokens]
+        for index, moved in self._move(moves):
+            want = self.wants[index]
+            self.summary.taken -= moved
+            want.balance += moved
+            for name in want.pools:
+                pools[name].free -= moved * want.worst
+        given = allocation.grants(self.wants, goals, pools)
+        moves = [
+            (index, tokens + max(0, -self.wants[index].balance), tokens) for index, tokens in enumerate(given) if tokens
+        ]
+        for _ in self._move(moves):
+            pass
+        self.summary.granted += sum(given)
+        self.head.dry = sorted(
+            {
+                name
+                for want, goal, tokens in zip(self.wants, goals, given, strict=True)
+                if want.allowed and not want.usable and tokens < max(goal, 1) and (want.own is None or want.own >= want.worst)
+                for name in want.pools
+            }
+        )
+
+    def _move(self, moves: Sequence[tuple[int, int, int]]) -> Iterator[tuple[int, int]]:
+        """Carry out (want, delta, usable) and yield by how much each balance really changed."""
+        for part in _chunks(moves):
+            batch = Batch()
+            targets: dict[tuple[str, tuple[str, str, str]], int] = {}
+            for index, delta, usable in part:
+                want = self.wants[index]
+                target = (f"r:{want.worst}", self.paths[index].scopes())
+                number = targets.setdefault(target, len(targets))
+                batch.moves.append(Move(want.consumer, delta, usable, number))
+            batch.targets = list(targets)
+            yield from zip((index for index, _, _ in part), self.store.commit(batch), strict=True)
+
+    # -- the end -------------------------------------------------------------------------------------------------
+
+    def _finish(self, changed: set[str]) -> None:
+        self.sums = self.store.pools(self.scopes)
+        for scope in self.scopes.values():
+            if scope.budget:
+                key = periods.key(self.at, scope.budget.period, scope.budget.zone)
+                self._alert(scope.id, scope.budget, self.sums[scope.id].get(f"s:{key}", 0))
+        batch = Batch()
+        for group in changed:
+            found = self.standings.get(group)
+            names = {f"{found.group.project}.{user}" for user in found.group.users} if found else set()
+            stored = self.store.members(group)
+            batch.fields.append(("budget:prints", group, found.fingerprint if found else ""))
+            key = f"budget:members:{group}"
+            for part in _chunks(sorted(names - stored)):
+                self.store.commit(Batch(members=[(key, name) for name in part]))
+            for part in _chunks(sorted(stored - names)):
+                self.store.commit(Batch(leavers=[(key, name) for name in part]))
+        self.summary.active = len(self.wants)
+        self.head.cursor = self.at
+        self.head.last = {
+            "at": self.at,
+            "active": self.summary.active,
+            "booked": self.summary.booked,
+            "undebited": self.summary.undebited,
+            "credited": self.summary.credited,
+            "unpriced": sorted(self.summary.unpriced),
+            "strangers": sorted(self.summary.strangers)[:100],
+            "witnesses": [[*key, *value] for key, value in sorted(self.summary.witnesses.items())],
+        }
+        batch.head = self.head
+        batch.alerts = [(name, json.dumps(document)) for name, document in self.summary.alerts.items()]
+        self.store.commit(batch)
+
+    def _alert(self, scope: str, budget: Budget, spent: int) -> None:
+        limit = budget.limit_at(self.at)
+        for percent in budget.alerts:
+            if spent * 100 >= limit * percent:
+                key = periods.key(self.at, budget.period, budget.zone)
+                self.summary.alerts[f"{scope}|{key}|{percent}"] = {
+                    "scope": scope,
+                    "period": key,
+                    "percent": percent,
+                    "spent": spent,
+                    "limit": limit,
+                    "at": self.at,
+                    "delivered": None,
+                }
+
+    # -- looking up ----------------------------------------------------------------------------------------------
+
+    def _standing(self, consumer: str) -> Standing | None:
+        project, _, user = consumer.partition(".")
+        return self.group_of.get(project, {}).get(user)
+
+    def _path(self, consumer: str, page: Page | None) -> Path:
+        """Where the consumer belongs: by the configuration, else where it last did, else by its name alone."""
+        found = self._standing(consumer)
+        if found is not None:
+            return found.path
+        if page is not None:
+            return page.path
+        project = consumer.partition(".")[0]
+        for group in self.config.groups:
+            if group.project == project:
+                return Path(group.scopes[2].id.removeprefix("org:"), project, "")
+        return Path("", "", "")
+
+    def _zone(self, consumer: str, found: Standing | None) -> str:
+        if found is None:
+            return self.config.zone
+        budget = found.group.budget_of(consumer.partition(".")[2])
+        return budget.zone if budget else found.group.zone
+
+    def _unknown_rate(self, path: Path) -> int:
+        return self.rates.get(path.project, self.rates[""])
+
+    def _changed_groups(self) -> set[str]:
+        stored = self.store.prints()
+        now = {name: found.fingerprint for name, found in self.standings.items()}
+        return {name for name in stored.keys() | now.keys() if stored.get(name, "") != now.get(name, "")}
+
+    def _members(self, groups: Iterable[str]) -> set[str]:
+        names: set[str] = set()
+        for name in groups:
+            found = self.standings.get(name)
+            names |= self.store.members(name)
+            if found:
+                names |= {f"{found.group.project}.{user}" for user in found.group.users}
+        return names
+
+    def _scan(self) -> list[str]:
+        """Consumers, from the slice that is due, whose balance moved: nothing else may tell that they were active."""
+        every = [f"{project}.{user}" for project, users in self.group_of.items() for user in users]
+        size = max(SCAN, len(every) // 60)
+        begin = self.head.scan if self.head.scan < len(every) else 0
+        self.head.scan = begin + size
+        return self.store.moved(every[begin : begin + size])
+
+    def _note(self, name: str, booking: Booking, found: Standing | None) -> None:
+        summary = self.summary
+        summary.debited += booking.debited
+        summary.counted += booking.counted
+        summary.undebited += booking.undebited
+        summary.credited += booking.credited
+        summary.unpriced |= booking.unpriced
+        if found is None and booking.entries:
+            summary.strangers.add(name)
+
+
+def _last_before_gap(moments: Sequence[int], at: int) -> Iterator[int]:
+    """Where scrapes were missed or are overdue: the last second (of ms) before, when the process could still be read."""
+    gaps = [later - earlier for earlier, later in zip(moments, moments[1:], strict=False)]
+    usual = min(gaps, default=0)
+    for moment, gap in zip(moments, [*gaps, at * 1000 - moments[-1]], strict=True):
+        if 2 * gap > 3 * usual or (gap >= usual and moment == moments[-1]):
+            yield -(-moment // 1000)
+
+
+def process_name(process: Process) -> str:
+    """A gateway process as text, for the ledger."""
+    return ",".join(f"{key}={value}" for key, value in process)
+
+
+def reserved_value(sums: Mapping[str, int]) -> int:
+    """Pico-dollars that a pool's fields say are reserved."""
+    return sum(int(name[2:]) * tokens for name, tokens in sums.items() if name.startswith("r:"))
+
+
+def _reserve(batch: Batch, page: Page, tokens: int) -> None:
+    if tokens:
+        for scope in page.path.scopes():
+            batch.add(f"budget:pool:{scope}", f"r:{page.worst}", tokens)
+
+
+def _chunks(items: Sequence[_T]) -> Iterator[Sequence[_T]]:
+    for start in range(0, len(items), CHUNK):
+        yield items[start : start + CHUNK]
+
+
