@@ -195,17 +195,21 @@ def _fallback_filter(site: Site, project: Project, alias: str) -> Object:
         "@type": "type.googleapis.com/envoy.extensions.filters.http.custom_response.v3.CustomResponse",
         "custom_response_matcher": {"matcher_list": {"matchers": [matcher]}},
     }
-    patch = {
-        "applyTo": "HTTP_ROUTE",
-        "match": {"context": "GATEWAY", "routeConfiguration": {"vhost": {"route": {"name": route}}}},
-        "patch": {
-            "operation": "MERGE",
-            "value": {"typed_per_filter_config": {"envoy.filters.http.custom_response": response}},
-        },
+    merge = {
+        "operation": "MERGE",
+        "value": {"typed_per_filter_config": {"envoy.filters.http.custom_response": response}},
     }
+    patches = [
+        {
+            "applyTo": "HTTP_ROUTE",
+            "match": {"context": "GATEWAY", "routeConfiguration": {"vhost": {"route": {"name": name}}}},
+            "patch": merge,
+        }
+        for name in alias_paths(project, alias)
+    ]
     spec = {
         "workloadSelector": {"labels": {"higress": "higress-system-higress-gateway"}},
-        "configPatches": [patch],
+        "configPatches": patches,
     }
     api, name = "networking.istio.io/v1alpha3", fallback_route(project, alias)
     return build(api, "EnvoyFilter", name, site.gateway.site, project=project.project, spec=spec)
