@@ -148,7 +148,7 @@ def test_masking_modes(objects: Objects) -> None:
 
 
 def test_an_alias_reaches_its_providers(objects: Objects) -> None:
-    annotations = objects["Ingress", "beacon.chat"]["metadata"]["annotations"]
+    annotations = objects["Ingress", "beacon.chat--chat-completions"]["metadata"]["annotations"]
     assert annotations["higress.io/destination"] == "90% beacon--stable.dns:80\n10% beacon--next.dns:80"
     assert annotations["higress.io/exact-match-header-x-higress-llm-model"] == "chat"
     rules = {r["service"][0]: r["config"]["provider"] for r in objects["WasmPlugin", "ai-proxy"]["spec"]["matchRules"]}
