@@ -1,0 +1,225 @@
+//! One form for texts that people and models read as the same.
+//!
+//! Case, width and styled letters (Unicode NFKD), accents, look-alikes of Latin letters in Cyrillic and Greek, invisible characters
+//! and runs of white space make no difference. Text hidden in tag characters, which models read and people do not
+//! see, is collected apart.
+
+use crate::json::{Chars, Piece};
+use unicode_normalization::char::decompose_compatible;
+
+const SPACE: u8 = b' ';
+/// In [`TABLE`]: goes nowhere.
+const DROP: u8 = 0;
+/// In [`TABLE`]: needs a closer look.
+const LOOK: u8 = 0xFF;
+
+const TABLE: [u8; 256] = table();
+
+const fn table() -> [u8; 256] {
+    let mut table = [LOOK; 256];
+    let mut byte = 0u8;
+    while byte < 0x80 {
+        // In bounds: the index is a byte and the table has 256 places.
+        #[allow(clippy::indexing_slicing)]
+        {
+            table[byte as usize] = match byte {
+                b'\t' | b'\n' | 0x0b | 0x0c | b'\r' | b' ' => SPACE,
+                0..=0x1f | 0x7f => DROP,
+                b'\\' => LOOK,
+                _ => byte.to_ascii_lowercase(),
+            };
+        }
+        byte += 1;
+    }
+    table
+}
+
+/// Collects texts in their normal form.
+#[derive(Debug, Default)]
+pub struct Normal {
+    out: Vec<u8>,
+    hidden: String,
+}
+
+impl Normal {
+    /// With room for a body's texts.
+    pub fn with_capacity(bytes: usize) -> Self {
+        Normal { out: Vec::with_capacity(bytes), hidden: String::new() }
+    }
+
+    /// The texts so far. Valid UTF-8.
+    pub fn bytes(&self) -> &[u8] {
+        &self.out
+    }
+
+    /// How long they are.
+    pub fn len(&self) -> usize {
+        self.out.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.out.is_empty()
+    }
+
+    /// A byte as it is, between two texts.
+    pub fn separate(&mut self, byte: u8) {
+        if byte != SPACE || self.out.last() != Some(&SPACE) {
+            self.out.push(byte);
+        }
+    }
+
+    /// Bytes that are in normal form already.
+    pub fn again(&mut self, bytes: &[u8]) {
+        let spaced = self.out.last() == Some(&SPACE);
+        self.out.extend_from_slice(bytes.strip_prefix(b" ").filter(|_| spaced).unwrap_or(bytes));
+    }
+
+    /// What stood in tag characters since the last call.
+    pub fn take_hidden(&mut self) -> String {
+        std::mem::take(&mut self.hidden)
+    }
+
+    /// A text.
+    pub fn text(&mut self, text: &str) {
+        for c in text.chars() {
+            self.char(c);
+        }
+    }
+
+    /// What stands between the quotes of a JSON string, escapes and all.
+    pub fn json(&mut self, raw: &[u8]) {
+        let mut rest = raw;
+        while let Some((&byte, tail)) = rest.split_first() {
+            match TABLE.get(usize::from(byte)).copied().unwrap_or(LOOK) {
+                LOOK => rest = self.look(rest),
+                plain => {
+                    self.ascii(plain);
+                    rest = tail;
+                }
+            }
+        }
+    }
+
+    fn ascii(&mut self, byte: u8) {
+        match byte {
+            SPACE if self.out.last() == Some(&SPACE) => {}
+            DROP => {}
+            other => self.out.push(other),
+        }
+    }
+
+    /// An escape or a character beyond ASCII at the front; gives back what follows.
+    fn look<'a>(&mut self, rest: &'a [u8]) -> &'a [u8] {
+        if rest.first() == Some(&b'\\') {
+            let mut chars = Chars::new(rest);
+            if let Some(Piece::Escaped(c)) = chars.next() {
+                self.char(c);
+            }
+            return chars.rest();
+        }
+        let length = rest.iter().position(u8::is_ascii).unwrap_or(rest.len());
+        let (high, tail) = rest.split_at_checked(length).unwrap_or((rest, b""));
+        for c in String::from_utf8_lossy(high).chars() {
+            self.char(c);
+        }
+        tail
+    }
+
+    fn char(&mut self, c: char) {
+        if let Ok(byte) = u8::try_from(c).map(|byte| byte.to_ascii_lowercase()) {
+            if byte.is_ascii() {
+                let plain = TABLE.get(usize::from(byte)).copied().unwrap_or(LOOK);
+                return self.ascii(if plain == LOOK { byte } else { plain });
+            }
+        }
+        match u32::from(c) {
+            tag @ 0xE0020..=0xE007E => self.hidden.extend(char::from_u32(tag - 0xE0000)),
+            _ if invisible(c) => {}
+            _ if c.is_whitespace() => self.ascii(SPACE),
+            _ => decompose_compatible(c, |part| self.part(part)),
+        }
+    }
+
+    fn part(&mut self, part: char) {
+        if part == ' ' {
+            return self.ascii(SPACE);
+        }
+        for low in part.to_lowercase() {
+            if !('\u{300}'..='\u{36F}').contains(&low) && !low.is_control() {
+                let latin = latin(low);
+                self.out.extend_from_slice(latin.encode_utf8(&mut [0; 4]).as_bytes());
+            }
+        }
+    }
+}
+
+/// Whether a character leaves no mark: Unicode's Default_Ignorable_Code_Point.
+fn invisible(c: char) -> bool {
+    matches!(u32::from(c),
+        0xAD | 0x34F | 0x61C | 0x115F..=0x1160 | 0x17B4..=0x17B5 | 0x180B..=0x180F | 0x200B..=0x200F | 0x202A..=0x202E
+        | 0x2060..=0x206F | 0x3164 | 0xFE00..=0xFE0F | 0xFEFF | 0xFFA0 | 0xFFF0..=0xFFFB | 0x1BCA0..=0x1BCA3
+        | 0x1D173..=0x1D17A | 0xE0000..=0xE0FFF)
+        || c.is_control() && !c.is_whitespace()
+}
+
+/// The Latin letter that a lower-case letter looks like (or that its capital looks like), else itself.
+fn latin(c: char) -> char {
+    match c {
+        'а' | 'α' | 'ᴀ' => 'a',
+        'в' | 'β' | 'ʙ' => 'b',
+        'с' | 'ᴄ' | 'ϲ' => 'c',
+        'ԁ' | 'ᴅ' | 'đ' => 'd',
+        'е' | 'ε' | 'ᴇ' => 'e',
+        'ꜰ' => 'f',
+        'ɢ' | 'ɡ' => 'g',
+        'н' | 'һ' | 'ʜ' => 'h',
+        'і' | 'ι' | 'ɪ' | 'ı' => 'i',
+        'ј' | 'ᴊ' | 'ϳ' => 'j',
+        'к' | 'κ' | 'ᴋ' => 'k',
+        'ӏ' | 'ʟ' | 'ł' => 'l',
+        'м' | 'ᴍ' => 'm',
+        'ɴ' | 'η' => 'n',
+        'о' | 'ο' | 'ᴏ' | 'ø' | 'օ' => 'o',
+        'р' | 'ρ' | 'ᴘ' => 'p',
+        'ԛ' => 'q',
+        'ʀ' => 'r',
+        'ѕ' | 'ꜱ' => 's',
+        'т' | 'τ' | 'ᴛ' => 't',
+        'ᴜ' | 'υ' => 'u',
+        'ν' | 'ᴠ' | 'ѵ' => 'v',
+        'ԝ' | 'ᴡ' => 'w',
+        'х' | 'χ' => 'x',
+        'у' | 'ʏ' => 'y',
+        'ᴢ' | 'ζ' => 'z',
+        _ => match u32::from(c) {
+            letter @ (0x1F150..=0x1F169 | 0x1F170..=0x1F189 | 0x1F1E6..=0x1F1FF) => {
+                let first = [0x1F1E6, 0x1F170, 0x1F150].into_iter().find(|first| *first <= letter).unwrap_or(letter);
+                char::from_u32(u32::from(b'a') + letter - first).unwrap_or(c)
+            }
+            _ => c,
+        },
+    }
+}
+
+/// A phrase in its normal form, without white space at its ends.
+pub fn phrase(text: &str) -> String {
+    let mut normal = Normal::default();
+    normal.text(text);
+    String::from_utf8_lossy(normal.bytes()).trim().to_owned()
+}
+
+/// A regular expression whose characters beyond ASCII are in their normal form; it is matched without case.
+pub fn pattern(regex: &str) -> String {
+    let mut out = String::with_capacity(regex.len());
+    for c in regex.chars() {
+        if c.is_ascii() {
+            out.push(c);
+        } else {
+            let mut normal = Normal::default();
+            normal.char(c);
+            out.push_str(&String::from_utf8_lossy(normal.bytes()));
+        }
+    }
+    out
+}
