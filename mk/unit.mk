@@ -9,9 +9,10 @@ schemas: setup ## the JSON Schemas for editors, from the spec's models
 test-unit: setup ## unit tests of the spec, the policy and the plan
 	$(PYTHON) -m pytest tests/unit
 
-lint-python: setup ## ruff and mypy
+lint-python: setup ## ruff, mypy, and the layers of module_utils
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/lint-imports --no-cache >$(BUILD)/lint-imports.log || { cat $(BUILD)/lint-imports.log; exit 1; }
 	MYPYPATH=$(BUILD)/collections $(VENV)/bin/mypy -p ansible_collections.opsta.ai_gateway.plugins.module_utils
 
 lint-ansible: setup ## ansible-lint, profile production
