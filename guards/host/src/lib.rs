@@ -56,6 +56,16 @@ pub fn property(path: &[&str]) -> String {
     String::from_utf8_lossy(&value).into_owned()
 }
 
+/// The name of the request's route or cluster: Higress's host tells it at the top, stock Envoy under `xds`.
+pub fn named(what: &str) -> String {
+    let name = property(&[what]);
+    if name.is_empty() {
+        property(&["xds", what])
+    } else {
+        name
+    }
+}
+
 /// A request header as text, none when it is not there.
 pub fn request_header(name: &str) -> Option<String> {
     header(MapType::HttpRequestHeaders, name)
@@ -130,7 +140,7 @@ pub fn settle(outcome: Result<Action, Refusal>) -> Action {
 pub fn rule<'r, R>(gate: &'static str, rules: Option<&'r Rules<R>>) -> Result<Option<&'r R>, Refusal> {
     let rules = rules.ok_or_else(|| Refusal::misconfigured(gate))?;
     let host = request_header(":authority").unwrap_or_default();
-    let (route, cluster) = (property(&["route_name"]), property(&["cluster_name"]));
+    let (route, cluster) = (named("route_name"), named("cluster_name"));
     match rules.find(Target { route: &route, host: &host, cluster: &cluster }) {
         Found::Rule(rule) => Ok(Some(rule)),
         Found::Pass => Ok(None),

@@ -34,7 +34,7 @@ impl Request {
             }
             last = name;
         }
-        if guard_host::property(&["route_name"]).is_empty() {
+        if guard_host::named("route_name").is_empty() {
             return Err(Refusal::route_unknown(GATE));
         }
         Ok(Action::Continue)

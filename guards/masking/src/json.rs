@@ -55,21 +55,25 @@ pub struct Leaf {
 }
 
 /// Members that steer the API. Everything that is not named here is text.
-const PROTOCOL: [&[u8]; 31] = [
+const PROTOCOL: [&[u8]; 30] = [
     b"model", b"role", b"type", b"id", b"object", b"tool_call_id", b"tool_use_id", b"call_id", b"item_id",
     b"previous_response_id", b"response_id", b"encoding_format", b"detail", b"media_type", b"finish_reason",
     b"stop_reason", b"status", b"format", b"effort", b"service_tier", b"signature", b"thought_signature",
     b"encrypted_content", b"file_id", b"system_fingerprint", b"obfuscation", b"truncation", b"native_finish_reason",
-    b"container", b"cache_control", b"ttl",
+    b"container", b"ttl",
 ];
+/// Members whose text is JSON.
+const ARGUMENTS: [&[u8]; 2] = [b"arguments", b"partial_json"];
+/// Objects whose members people choose.
 const FREE: [&[u8]; 7] =
     [b"metadata", b"input", b"parameters", b"input_schema", b"schema", b"arguments", b"properties"];
 
-/// Walks `doc`, calling `visit` for every leaf in order with the way to it.
-pub fn walk<'d>(doc: &'d [u8], visit: &mut impl FnMut(Leaf, &[Step<'d>])) -> Result<(), Malformed> {
+/// Walks `doc`, calling `visit` for every leaf in order with the way to it. `free`: the whole document is one whose
+/// members people choose.
+pub fn walk<'d>(doc: &'d [u8], free: bool, visit: &mut impl FnMut(Leaf, &[Step<'d>])) -> Result<(), Malformed> {
     let mut walker = Walker { doc, i: 0, path: Vec::with_capacity(16), visit };
     walker.space();
-    walker.value(Role::Text, false)?;
+    walker.value(Role::Text, free)?;
     walker.space();
     if walker.i == doc.len() { Ok(()) } else { walker.fail() }
 }
@@ -104,7 +108,7 @@ impl<'d, V: FnMut(Leaf, &[Step<'d>])> Walker<'d, '_, V> {
                 self.leaf(Shape::String, role, free, start, end);
                 Ok(())
             }
-            b'{' => self.object(role, free),
+            b'{' => self.object(free),
             b'[' => self.array(role, free),
             b't' => self.word(b"true"),
             b'f' => self.word(b"false"),
@@ -130,7 +134,7 @@ impl<'d, V: FnMut(Leaf, &[Step<'d>])> Walker<'d, '_, V> {
         self.fail()
     }
 
-    fn object(&mut self, role: Role, free: bool) -> Result<(), Malformed> {
+    fn object(&mut self, free: bool) -> Result<(), Malformed> {
         self.enter()?;
         self.space();
         if self.peek() == b'}' {
@@ -153,7 +157,7 @@ impl<'d, V: FnMut(Leaf, &[Step<'d>])> Walker<'d, '_, V> {
                 self.leaf(Shape::Key, Role::Text, true, start, end);
             }
             self.path.push(Step::Key(key));
-            let (role, free) = if free { (Role::Text, true) } else { member(key, self.peek(), role) };
+            let (role, free) = if free { (Role::Text, true) } else { member(key, self.peek()) };
             self.value(role, free)?;
             self.path.pop();
             self.space();
@@ -270,18 +274,14 @@ impl<'d, V: FnMut(Leaf, &[Step<'d>])> Walker<'d, '_, V> {
     }
 }
 
-// What the member `key` is, whose value begins with `first`, in an object of role `outer`.
-fn member(key: &[u8], first: u8, outer: Role) -> (Role, bool) {
-    if outer == Role::Protocol || PROTOCOL.contains(&key) {
-        return (Role::Protocol, false);
+// What the member `key` is, whose value begins with `first`.
+fn member(key: &[u8], first: u8) -> (Role, bool) {
+    match first {
+        b'{' => (Role::Text, FREE.contains(&key)),
+        b'"' if PROTOCOL.contains(&key) => (Role::Protocol, false),
+        b'"' if ARGUMENTS.contains(&key) => (Role::Arguments, false),
+        _ => (Role::Text, false),
     }
-    if first == b'{' && FREE.contains(&key) {
-        return (Role::Text, true);
-    }
-    if first == b'"' && matches!(key, b"arguments" | b"partial_json") {
-        return (Role::Arguments, false);
-    }
-    (Role::Text, false)
 }
 
 #[cfg(test)]
@@ -290,7 +290,7 @@ mod tests {
 
     fn leaves(doc: &str) -> Result<Vec<(String, Role, bool)>, Malformed> {
         let mut all = Vec::new();
-        walk(doc.as_bytes(), &mut |leaf, _| {
+        walk(doc.as_bytes(), false, &mut |leaf, _| {
             let text = doc.get(leaf.start..leaf.end).unwrap_or("?").to_owned();
             all.push((text, leaf.role, leaf.free));
         })?;

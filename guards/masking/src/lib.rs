@@ -2,6 +2,7 @@
 //! into answers. Pure: no host calls, no clock, no randomness. No input takes more than linear time: literals are one
 //! automaton, built-in kinds look a bounded distance around their trigger, and custom regexes are lazy DFAs of bounded length.
 
+pub mod body;
 mod bytes;
 pub mod config;
 mod custom;
@@ -10,6 +11,7 @@ pub mod fold;
 pub mod json;
 mod kinds;
 pub mod session;
+pub mod sse;
 mod view;
 
 pub use session::{Channel, Edit, Masker, Session, Side};

@@ -39,6 +39,8 @@ pub struct Session {
     numbered: Vec<u32>,
     counts: Vec<u32>,
     blocked: Option<u16>,
+    // A text that is repeated is not counted again.
+    silent: bool,
 }
 
 impl Session {
@@ -57,8 +59,15 @@ impl Session {
         !self.originals.is_empty()
     }
 
+    /// Whether matches are counted from here on.
+    pub(crate) fn counting(&mut self, on: bool) {
+        self.silent = !on;
+    }
+
     fn count(&mut self, rule: u16) {
-        bump(&mut self.counts, rule);
+        if !self.silent {
+            bump(&mut self.counts, rule);
+        }
     }
 }
 

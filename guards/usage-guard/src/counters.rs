@@ -1,6 +1,5 @@
 //! The guard's own counters, under names that Higress's `stats_tags` make labels of.
 
-use crate::Who;
 use guard_core::labels::Labels;
 use guard_core::usage::Booked;
 use proxy_wasm::hostcalls;
@@ -22,6 +21,17 @@ const NAMES: [&str; 7] = [
     "usage_estimated_output_token",
 ];
 
+/// Where and by whom tokens were used.
+#[derive(Debug)]
+pub struct Place<'a> {
+    /// The route that was taken.
+    pub route: String,
+    /// The cluster that answered.
+    pub cluster: String,
+    /// Who asked.
+    pub consumer: &'a str,
+}
+
 #[derive(Default)]
 struct Counters {
     /// The host's numbers of the counters, in the order of [`NAMES`].
@@ -34,18 +44,18 @@ thread_local! {
 }
 
 /// Adds what one request used.
-pub fn add(who: &Who, named: Option<&str>, alias: &str, booked: &Booked) {
+pub fn add(place: &Place<'_>, named: Option<&str>, alias: &str, booked: &Booked) {
     COUNTERS.with(|counters| {
         if let Ok(mut counters) = counters.try_borrow_mut() {
-            let labels = counters.labels(who, named, alias);
+            let labels = counters.labels(place, named, alias);
             counters.add(labels, booked);
         }
     });
 }
 
 impl Counters {
-    fn labels(&mut self, who: &Who, named: Option<&str>, alias: &str) -> Labels {
-        let labels = |model| Labels::new(&who.route, &who.cluster, model, &who.consumer);
+    fn labels(&mut self, place: &Place<'_>, named: Option<&str>, alias: &str) -> Labels {
+        let labels = |model| Labels::new(&place.route, &place.cluster, model, place.consumer);
         let Some(wanted) = named.map(labels) else { return labels(alias) };
         let models = self.models.entry(wanted.route().to_owned()).or_default();
         if models.contains(wanted.model()) {

@@ -40,8 +40,6 @@ enum State {
 struct Who {
     consumer: String,
     alias: String,
-    route: String,
-    cluster: String,
 }
 
 struct Request {
@@ -89,8 +87,6 @@ impl Request {
                 return Err(Refusal::misconfigured(GATE));
             }
         }
-        self.who.route = guard_host::property(&["route_name"]);
-        self.who.cluster = guard_host::property(&["cluster_name"]);
         self.state = State::Sent(asked, now());
         Ok(Action::Continue)
     }
@@ -130,7 +126,13 @@ impl Request {
         };
         let named = self.answer.as_ref().and_then(|(_, answer)| answer.model());
         let alias = if self.who.alias.is_empty() { &asked.model } else { &self.who.alias };
-        counters::add(&self.who, named, alias, &booked);
+        // Not earlier: stock Envoy tells the old route until the request is on its way.
+        let place = counters::Place {
+            route: guard_host::named("route_name"),
+            cluster: guard_host::named("cluster_name"),
+            consumer: &self.who.consumer,
+        };
+        counters::add(&place, named, alias, &booked);
     }
 }
 

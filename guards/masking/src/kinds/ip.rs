@@ -18,7 +18,8 @@ pub fn find_v4(view: &View, i: usize, exempt: bool) -> Option<Span> {
     if (word(prev) && !escape_letter(text, i)) || prev == b'.' || prev == b'@' || prev == b'^' || prev == b'~' {
         return None;
     }
-    if prev == b'-' && word(before(text, i - 1)) {
+    // `name-1.2.3.4` is a package; `10.0.0.1-10.0.0.9` is a range.
+    if prev == b'-' && before(text, i - 1).is_ascii_alphabetic() {
         return None;
     }
     let mut octets = [0_u8; 4];
@@ -44,7 +45,7 @@ pub fn find_v4(view: &View, i: usize, exempt: bool) -> Option<Span> {
     if word(next) || (next == b'.' && word(view.ahead(j + 1, i))) {
         return None;
     }
-    // `1.2.3.4-rc1` and `1.2.3.4+build` are versions; `10.0.0.1-10.0.0.9` is a range.
+    // `1.2.3.4-rc1` and `1.2.3.4+build` are versions.
     if matches!(next, b'-' | b'+') && view.ahead(j + 1, i).is_ascii_alphabetic() {
         return None;
     }

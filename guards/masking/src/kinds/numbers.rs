@@ -306,6 +306,8 @@ fn phone_start(n: &Number, prev: u8, open_left: bool) -> Option<usize> {
             digits.get(3).is_some_and(|&d| d >= 2)
         }
         4 if same && separator == b'-' && groups(n, &[1, 3, 3, 4]) && first == 1 => second >= 2,
+        // A group of a longer number with spaces is not the start of another one.
+        2.. if prev == b' ' && separator == b' ' && before(text, n.start - 1).is_ascii_digit() => false,
         2.. if first == 0 && second == 0 => {
             let code = digits.get(2..).unwrap_or(&[]);
             code.first().is_some_and(|&d| d != 0) && n.group_len(0) <= 5 && same && international(code)
