@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
 from ansible_collections.opsta.ai_gateway.plugins.module_utils.cluster import (
     Client,
-    preview,
     read,
     reconcile,
 )
 
-from .sites import project, site, wanted, with_user
+from .sites import project, site, wanted
 
 
 def test_every_object_is_accepted_with_strict_validation(cluster: Client) -> None:

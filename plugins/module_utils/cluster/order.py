@@ -19,7 +19,8 @@ from typing import Any, Literal
 from .kinds import Object
 
 _PHASES = {"AUTHN": 0, "AUTHZ": 1, "STATS": 2}
-# What the next run's plan compares with is written last: an interrupted run is told again.
+# A Project as it was applied. Written when it is true (an interrupted run is told again), and before keys go:
+# a key that the record names and the cluster has lost is an alarm.
 _RECORD = "project-"
 
 
@@ -76,8 +77,8 @@ def stages(transitions: Sequence[Transition]) -> tuple[Stage, ...]:
         _applies(kinds["Ingress"]),
         _applies(kinds["EnvoyFilter"]),
         _deletes(kinds["WasmPlugin"]),
-        [*_late(secrets, _wide_secret), *_late(bridges, _wide_bridge), *_deletes(secrets), *_deletes(bridges)],
         [*_applies(records), *_deletes(maps)],
+        [*_late(secrets, _wide_secret), *_late(bridges, _wide_bridge), *_deletes(secrets), *_deletes(bridges)],
     ]
     return tuple(stage for writes in found if (stage := tuple(writes)))
 

@@ -35,7 +35,8 @@ class Wanted:
     """What a run shall make true.
 
     ``secrets``: keys given by the caller, by Project and name; the others are read back from the cluster or
-    minted (``mint``). ``prune``: remove Projects that have no spec any more; else they are kept as recorded.
+    minted (``mint``: for users; "all": for a comparison only, stand-ins for every key that is not known).
+    ``prune``: remove Projects that have no spec any more; else they are kept as recorded.
     ``prune_limit``: the largest share of Projects, in percent, that goes without ``confirm``. ``force``: take
     back fields that other managers set. ``wait_seconds``: how long to wait for another run.
     """
@@ -48,7 +49,7 @@ class Wanted:
     prune_limit: int = 20
     confirm: str = ""
     force: bool = False
-    mint: bool = True
+    mint: Literal["users", "none", "all"] = "users"
     wait_seconds: float = 60.0
 
 
@@ -163,10 +164,14 @@ def _verify(client: Client, wanted: Wanted, prepared: Prepared) -> None:
         item = live.get(key_of(move.desired or move.live or {}))
         if move.desired is None:
             wrong += [name_of(item)] if item else []
-        elif item is None or make_plan([move.desired], [owned(move.desired, item)]).changed:
+        elif item is None or not _same(move.desired, item):
             wrong.append(name_of(move.desired))
     if wrong:
         raise ClusterError(f"written, but not in force: {', '.join(sorted(wrong))}; is somebody else writing them?")
+
+
+def _same(desired: Object, live: Object) -> bool:
+    return unchanged(desired, live) or not make_plan([desired], [owned(desired, live)]).changed
 
 
 def _check_conflicts(prepared: Prepared, wanted: Wanted) -> None:
@@ -189,9 +194,8 @@ def _desired(wanted: Wanted, live: Objects) -> tuple[dict[Key, Object], tuple[st
     projects = tuple(sorted((*wanted.site.projects, *kept), key=lambda project: project.project))
     site = wanted.site.model_copy(update={"projects": projects})
     secrets = _secrets(wanted, site, recorded, live)
-    return {key_of(item): item for item in desired_objects(site, secrets, now=wanted.now)}, tuple(
-        leaving if kept else ()
-    )
+    desired = desired_objects(site, secrets, now=wanted.now)
+    return {key_of(item): item for item in desired}, tuple(project.project for project in kept)
 
 
 class _Records:
@@ -229,11 +233,15 @@ def _kept(site: Site, leaving: Sequence[str], recorded: _Records) -> tuple[Proje
     """Projects without a spec, as the cluster recorded them: pruning is off, so they stay and stay guarded."""
     found = {name: recorded.get(name) for name in leaving}
     hosts = {project.host for project in site.projects}
-    lost = [name for name, project in found.items() if project is None or project.host in hosts]
+    lost = [
+        name
+        for name, project in found.items()
+        if project is None or project.host in hosts or project.org not in site.gateway.orgs
+    ]
     if lost:
         raise RefusedError(
             f"without a spec and not to be kept: {', '.join(lost)} "
-            "(no readable record, or its host is another Project's now). Give the spec back or set prune: true."
+            "(no readable record, or its host is another Project's now, or its org is gone). Give the spec back or set prune: true."
         )
     return tuple(project for project in found.values() if project)
 
@@ -261,11 +269,13 @@ def _secrets(wanted: Wanted, site: Site, recorded: _Records, live: Objects) -> S
         project.project: {**stored.get(project.project, {}), **wanted.secrets.get(project.project, {})}
         for project in site.projects
     }
+    fresh = minted(site, known, wanted.now)
+    if wanted.mint == "all":
+        return fresh
     _check_lost(site, known, recorded, wanted.now)
-    if not wanted.mint:
+    if wanted.mint == "none":
         return known
     # A provider's key comes from the provider: where it is missing, the policy says so.
-    fresh = minted(site, known, wanted.now)
     return {
         project: {name: value for name, value in names.items() if name.startswith("user.") or name in known[project]}
         for project, names in fresh.items()
