@@ -1,0 +1,21 @@
+# The sandbox: the gateway on this machine, without Kubernetes.
+SANDBOX ?= $(CURDIR)/.sandbox
+
+.PHONY: site down test-sandbox lint-sandbox
+site: setup ## run the gateway: Project files become a running, guarded gateway
+	ansible-playbook playbooks/site.yml -i $(INVENTORY) $(if $(filter sandbox,$(notdir $(INVENTORY))),-e sandbox_dir=$(SANDBOX)) $(ARGS)
+	@if [ -z "$(findstring --check,$(ARGS))" ] && [ -e $(SANDBOX)/summary.txt ]; then echo; cat $(SANDBOX)/summary.txt; fi
+
+down: setup ## stop everything that `make site` started; nothing is lost
+	@ansible localhost -m opsta.ai_gateway.sandbox_services -o \
+	  -a "directory=$(SANDBOX) program=$(CURDIR)/$(VENV)/bin/supervisord state=stopped" -e ansible_python_interpreter=$(CURDIR)/$(PYTHON)
+
+test-sandbox: setup ## the gateway as its clients meet it, on real parts
+	pytest tests/sandbox
+
+lint-sandbox: setup
+	ruff check sandbox plugins/module_utils/sandbox plugins/modules/sandbox_*.py tests/sandbox
+	mypy sandbox plugins/module_utils/sandbox
+
+TESTS += test-sandbox
+LINTS += lint-sandbox

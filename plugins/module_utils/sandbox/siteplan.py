@@ -1,0 +1,108 @@
+"""From a site's directory to the sandbox's files: what the module does, without Ansible."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from ..plan import Plan, make_plan
+from ..policy import desired_objects
+from ..secret import Secrets, minted
+from ..spec import Site, load_site
+from .access import access, summary
+from .admin import Admin
+from .apply import Place, put_into_force
+from .compiler import Compiled, compile_objects
+from .files import replace_if_changed, text_of
+from .layout import Layout
+from .settings import Ports, Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked for: a site, and the sandbox it goes to."""
+
+    site_dir: Path
+    sandbox_dir: Path
+    port_base: int
+    programs: Mapping[str, str]
+    endpoints: Mapping[str, tuple[str, int]]
+    now: datetime
+
+    @property
+    def layout(self) -> Layout:
+        """The sandbox's paths."""
+        return Layout(self.sandbox_dir)
+
+    @property
+    def ports(self) -> Ports:
+        """The sandbox's ports."""
+        return Ports.from_base(self.port_base)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Everything worked out, nothing done."""
+
+    request: Request
+    site: Site
+    secrets: Secrets
+    objects: tuple[dict[str, Any], ...]
+    compiled: Compiled
+    plan: Plan
+
+    def texts(self) -> Mapping[Path, str]:
+        """Files besides Envoy's."""
+        layout, ports = self.request.layout, self.request.ports
+        reached = access(self.site, self.secrets, ports, self.request.now)
+        return {
+            layout.secrets: json.dumps(self.secrets, indent=1),
+            layout.objects: json.dumps(self.objects, indent=1),
+            layout.access: json.dumps(reached, indent=1),
+            layout.summary: summary(self.site, reached, ports),
+        }
+
+
+def prepare(request: Request) -> Prepared:
+    """Work a site out; raises SpecError, SecretError, PolicyError or ObjectsRefusedError with every reason."""
+    site = load_site(request.site_dir)
+    layout = request.layout
+    secrets = minted(site, _load(layout.secrets, {}), request.now)
+    objects = desired_objects(site, secrets, now=request.now)
+    settings = Settings(
+        ports=request.ports,
+        config_dir=str(layout.envoy),
+        log_dir=str(layout.log),
+        programs=request.programs,
+        endpoints=request.endpoints,
+    )
+    compiled = compile_objects(objects, settings)
+    return Prepared(request, site, secrets, objects, compiled, make_plan(objects, _load(layout.objects, [])))
+
+
+def carry_out(prepared: Prepared, *, dry: bool) -> tuple[str, ...]:
+    """Put a site into force; return the files that changed (`dry`: would change).
+
+    Raises NotInForceError with Envoy's reason, and then the old policy goes on, on disk as well.
+    """
+    layout = prepared.request.layout
+    place = Place(layout.envoy, layout.envoy_log, Admin(prepared.request.ports.admin))
+    if dry:
+        changed = list(place.differing(prepared.compiled.files))
+    else:
+        # Keys are kept even if Envoy refuses the rest: what was minted once stays.
+        replace_if_changed(layout.secrets, prepared.texts()[layout.secrets])
+        changed = list(put_into_force(prepared.compiled, place))
+    for path, text in prepared.texts().items():
+        if replace_if_changed(path, text, dry=dry):
+            changed.append(path.name)
+    return tuple(changed)
+
+
+def _load(path: Path, default: Any) -> Any:
+    text = text_of(path)
+    return default if text is None else json.loads(text)
