@@ -560,7 +560,7 @@ def reserved_value(sums: Mapping[str, int]) -> int:
 def _reserve(batch: Batch, page: Page, tokens: int) -> None:
     if tokens:
         for scope in page.path.scopes():
-            batch.add(f"budget:pool:{scope}", f"r:{page.worst}", tokens)
+            batch.add(scope, f"r:{page.worst}", tokens)
 
 
 def _chunks(items: Sequence[_T]) -> Iterator[Sequence[_T]]:

@@ -1,0 +1,336 @@
+"""An independent model of what surrounds the ledger: a gateway, its counters, a metrics API, Redis that can fail over.
+
+Written without the package's arithmetic: prices are fractions of dollars, periods come from datetime, the truth is the
+list of requests. Only the plain data types that the interface speaks are imported.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from fractions import Fraction
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import redis
+
+ZONE = ZoneInfo("Asia/Bangkok")
+#: Ten minutes before December in Bangkok.
+BEGIN = int(datetime(2026, 11, 30, 23, 50, tzinfo=ZONE).timestamp())
+WORST_REQUEST = 1000
+KINDS = 6
+
+#: USD per token: input, cache read, cache write, output, estimated input, estimated output
+TARIFF = {
+    "m1": tuple(Fraction(x) / 10**6 for x in ("2.5", "0.25", "3.125", "10", "2.5", "10")),
+    "m2": tuple(Fraction(x) / 10**6 for x in ("0.15", "0.075", "0.15", "0.6", "0.15", "0.6")),
+}
+DEAREST = Fraction(10) / 10**6
+
+CONSUMERS = ("atlas.alice", "atlas.bob", "atlas.carol", "atlas.dave", "comet.eve")
+ABOVE = {
+    "atlas.alice": ("group:atlas/dev", "project:atlas", "org:acme"),
+    "atlas.bob": ("group:atlas/dev", "project:atlas", "org:acme"),
+    "atlas.carol": ("group:atlas/ops", "project:atlas", "org:acme"),
+    "atlas.dave": ("group:atlas/ops", "project:atlas", "org:acme"),
+    "comet.eve": ("group:comet/all", "project:comet", "org:globex"),
+}
+#: What each level may spend, USD per calendar month (eve's own: per day). One worst request costs 0.01 USD.
+LIMITS = {
+    "org:acme": Fraction("0.5"),
+    "group:atlas/ops": Fraction("0.12"),
+    "user:atlas.alice": Fraction("0.2"),
+    "user:atlas.bob": Fraction("0.2"),
+    "user:comet.eve": Fraction("0.08"),
+}
+DAILY = {"user:comet.eve"}
+
+DOCUMENT: dict[str, Any] = {
+    "version": 1,
+    "site": "test",
+    "zone": "Asia/Bangkok",
+    "source": {"url": "http://127.0.0.1:1"},
+    "worst_request_tokens": WORST_REQUEST,
+    "orgs": {"acme": {"budget": {"usd": "0.5"}}, "globex": {}},
+    "projects": {
+        "atlas": {
+            "org": "acme",
+            "groups": {
+                "dev": {"models": ["m1", "m2"], "member_budget": {"usd": "0.2"}, "users": ["alice", "bob"]},
+                "ops": {"models": ["m1"], "budget": {"usd": "0.12"}, "users": ["carol", "dave"]},
+            },
+        },
+        "comet": {
+            "org": "globex",
+            "groups": {
+                "all": {"models": ["m1"], "users": {"eve": {"budget": {"usd": "0.08", "period": "day"}}}},
+            },
+        },
+    },
+    "prices": [
+        {"model": "m1", "input": "2.5", "cache_read": "0.25", "cache_write": "3.125", "output": "10"},
+        {"model": "m2*", "pattern": True, "input": "0.15", "cache_read": "0.075", "output": "0.6"},
+    ],
+}
+
+
+def month(at: int) -> str:
+    return f"{datetime.fromtimestamp(at, ZONE):%Y-%m}"
+
+
+def day(at: int) -> str:
+    return f"{datetime.fromtimestamp(at, ZONE):%Y-%m-%d}"
+
+
+@dataclass
+class Request:
+    """One request that was let in. ``tokens`` in the order of the counters; estimated ones are never debited."""
+
+    consumer: str
+    model: str
+    tokens: tuple[int, ...]
+    held: int = 0
+    life: int = 0
+    debited: bool = False
+    finished: bool = False
+    scraped: int | None = None
+    lost: bool = False
+    stamp: int = 0
+
+    @property
+    def cost(self) -> Fraction:
+        tariff = TARIFF.get(self.model.split("-")[0])
+        return sum((n * (tariff[i] if tariff else DEAREST) for i, n in enumerate(self.tokens)), Fraction(0))
+
+    @property
+    def reported(self) -> int:
+        return sum(self.tokens[:4])
+
+
+@dataclass
+class Scrape:
+    at: int
+    uptime: int
+    counters: dict[tuple[str, str, str], tuple[int, ...]]
+
+
+@dataclass
+class World:
+    """Gateway, metrics API and Redis, moved by the test."""
+
+    redis: redis.Redis
+    now: int = BEGIN
+    born: int = BEGIN - 5000
+    life: int = 0
+    counters: dict[tuple[str, str, str], list[int]] = field(default_factory=dict)
+    scrapes: list[Scrape] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
+    replica: dict[bytes, bytes] = field(default_factory=dict)
+    muddied: set[str] = field(default_factory=set)
+    lost_debits: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    busiest: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    asked: int = 0
+    phantom: int = 0
+    clock_error: int = 0
+
+    # -- the gateway -----------------------------------------------------------------------------------------------
+
+    def balance(self, consumer: str) -> int:
+        return int(self.redis.get(f"chat_quota:{consumer}") or 0)
+
+    def ask(self, consumer: str, model: str, tokens: tuple[int, ...], *, hold: bool) -> bool:
+        """A request arrives: let in when the balance is above zero, as ai-quota does."""
+        self.asked += 1
+        if self.balance(consumer) <= 0:
+            if self.money(consumer) >= WORST_REQUEST * DEAREST:
+                self.phantom += 1
+            return False
+        request = Request(consumer, model, tokens, life=self.life, held=WORST_REQUEST if hold else 0)
+        if hold:
+            self._hold(consumer, WORST_REQUEST)
+        self.requests.append(request)
+        self.busiest[consumer] = max(self.busiest[consumer], len(self.flying(consumer)))
+        return True
+
+    def flying(self, consumer: str) -> list[Request]:
+        return [r for r in self.requests if r.consumer == consumer and not r.finished]
+
+    def finish(self, request: Request) -> None:
+        """The answer ends: counted at once, debited what the provider reported (not what was estimated)."""
+        request.finished, request.stamp = True, self.now
+        if request.held:
+            self._hold(request.consumer, -request.held)
+        if request.reported:
+            self.redis.decrby(f"chat_quota:{request.consumer}", request.reported)
+            request.debited = True
+        if request.life != self.life:
+            request.lost = True  # its gateway is gone, and what it counted with it
+            return
+        series = (request.consumer, request.model, "route-%d" % (request.reported % 2))
+        row = self.counters.setdefault(series, [0] * KINDS)
+        for kind, tokens in enumerate(request.tokens):
+            row[kind] += tokens
+
+    def restart_gateway(self) -> None:
+        """What was not scraped is gone, what was under way ends without an answer."""
+        for request in [r for r in self.requests if not r.finished]:
+            if request.held:
+                self._hold(request.consumer, -request.held)
+            self.requests.remove(request)
+        for request in self.requests:
+            if request.scraped is None and not request.lost:
+                request.lost = True
+        self.counters = {}
+        self.born, self.life = self.now, self.life + 1
+
+    def _hold(self, consumer: str, tokens: int) -> None:
+        with self.redis.pipeline() as pipe:
+            pipe.decrby(f"chat_quota:{consumer}", tokens)
+            pipe.incrby(f"chat_hold:{consumer}", tokens)
+            pipe.execute()
+
+    # -- time and failures -----------------------------------------------------------------------------------------
+
+    def wait(self, seconds: int) -> None:
+        self.now += seconds
+        self.replica = self._dump()
+
+    def fail_over(self) -> None:
+        """A replica that lacks this second's writes takes over."""
+        for request in self.requests:
+            if request.debited and request.stamp == self.now and request.finished:
+                self.lost_debits[request.consumer] += request.reported
+                request.debited = False
+        for request in [r for r in self.requests if not r.finished and r.held]:
+            self.muddied.add(request.consumer)
+        self._restore(self.replica)
+
+    def flush(self) -> None:
+        self.redis.flushdb()
+        for request in self.requests:
+            if not request.finished and request.held:
+                request.held = 0
+            if request.lost:
+                self.muddied.add(request.consumer)
+        self.replica = {}
+
+    def _dump(self) -> dict[bytes, bytes]:
+        return {key: self.redis.dump(key) or b"" for key in self.redis.keys("*")}
+
+    def _restore(self, dump: dict[bytes, bytes]) -> None:
+        self.redis.flushdb()
+        for key, value in dump.items():
+            self.redis.restore(key, 0, value)
+
+    # -- the metrics API -------------------------------------------------------------------------------------------
+
+    def scrape(self) -> None:
+        if self.scrapes and self.scrapes[-1].at == self.now:
+            self.now += 1
+        snapshot = {series: tuple(row) for series, row in self.counters.items()}
+        self.scrapes.append(Scrape(self.now, self.now - self.born, snapshot))
+        for request in self.requests:
+            if request.finished and not request.lost and request.scraped is None and request.life == self.life:
+                request.scraped = self.now
+
+    def clock(self) -> int:
+        return self.now
+
+    def uptimes(self, after: int, until: int) -> dict[Any, list[tuple[int, int]]]:
+        seen = [(s.at * 1000, s.uptime) for s in self.scrapes if after < s.at <= until]
+        return {(("instance", "gw"),): seen} if seen else {}
+
+    def counters_at(self, at: int) -> dict[tuple[str, str, str], tuple[int, ...]]:
+        index = bisect.bisect_right(self.scrapes, at, key=lambda s: s.at) - 1
+        return self.scrapes[index].counters if index >= 0 and at - self.scrapes[index].at < 300 else {}
+
+    def sums(self, at: int, kind: int) -> dict[tuple[str, str], int]:
+        found: dict[tuple[str, str], int] = defaultdict(int)
+        for (consumer, model, _), row in self.counters_at(at).items():
+            found[consumer, model] += row[kind]
+        return found
+
+    def totals(self, at: int) -> dict[tuple[str, str], tuple[int, int]]:
+        return {}
+
+    # -- the truth -------------------------------------------------------------------------------------------------
+
+    def spent(self, scope: str, at: int) -> Fraction:
+        """What the scope's consumers truly used in the period of ``at``; what nobody scraped yet counts as now."""
+        within = day if scope in DAILY else month
+        total = Fraction(0)
+        for request in self.requests:
+            if request.finished and scope in scopes_of(request.consumer):
+                when = request.scraped if request.scraped is not None else request.stamp if request.lost else self.now
+                if within(when) == within(at):
+                    total += request.cost
+        return total
+
+    def waiting(self, scope: str) -> Fraction:
+        """Debited and not scraped, at the dearest price: money that is rightly kept back."""
+        return sum(
+            (r.reported * DEAREST for r in self.requests if r.finished and r.debited and r.scraped is None
+             and scope in scopes_of(r.consumer)),
+            Fraction(0),
+        )  # fmt: skip
+
+    def money(self, consumer: str) -> Fraction:
+        """What the tightest budget above the consumer still has, by the truth."""
+        return min(
+            LIMITS[s] - self.spent(s, self.now) - self.waiting(s) - self.flying_cost(s)
+            for s in scopes_of(consumer)
+            if s in LIMITS
+        )
+
+    def flying_cost(self, scope: str) -> Fraction:
+        flying = (r for r in self.requests if not r.finished and scope in scopes_of(r.consumer))
+        return sum((max(r.held, 0) * DEAREST for r in flying), Fraction(0))
+
+    def bound(self, scope: str) -> Fraction:
+        """The documented bound: what was in flight at once, and what a fail-over or a hang-up keeps from the balance."""
+        total = Fraction(0)
+        for consumer in CONSUMERS:
+            if scope in scopes_of(consumer):
+                total += self.busiest[consumer] * WORST_REQUEST * DEAREST
+                total += self.lost_debits[consumer] * DEAREST
+        for r in self.requests:
+            if r.finished and scope in scopes_of(r.consumer):
+                undebited = r.tokens[4] + r.tokens[5]
+                total += undebited * DEAREST
+        return total
+
+
+def scopes_of(consumer: str) -> tuple[str, ...]:
+    return (f"user:{consumer}", *ABOVE[consumer])
+
+
+class Hooked:
+    """Counts calls to Redis and runs something in between: a crash, another controller, traffic."""
+
+    def __init__(self, at_call: int, action: Callable[[], None]) -> None:
+        self.left = at_call
+        self.action = action
+
+    def __call__(self) -> None:
+        self.left -= 1
+        if self.left == 0:
+            self.action()
+
+
+class Feed:
+    """The world's metrics API behind the controller's interface."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.clock = world.clock
+        self.uptimes = world.uptimes
+        self.totals = world.totals
+
+    def counters(self, meter: int, at: int, since: int | None, shard: Any) -> Iterator[tuple[Any, str, str, int]]:
+        before = self.world.sums(since, meter) if since is not None else {}
+        for (consumer, model), value in self.world.sums(at, meter).items():
+            if shard.holds(consumer) and before.get((consumer, model)) != value:
+                yield (("instance", "gw"),), consumer, model, value
