@@ -68,6 +68,8 @@ pub struct Scratch {
     pub matches: Vec<Match>,
     /// Matches of rules that only report; they may overlap anything.
     pub reports: Vec<Match>,
+    /// Per searched rule that only reports: where in the text its last match ended. Empty for a whole text.
+    pub(crate) reported: Vec<(u16, usize)>,
     caches: Vec<Option<CustomCache>>,
 }
 
@@ -150,6 +152,7 @@ impl Engine {
             candidates: Vec::new(),
             matches: Vec::new(),
             reports: Vec::new(),
+            reported: Vec::new(),
             caches: self.customs.iter().map(|c| c.as_ref().map(Custom::cache)).collect(),
         }
     }
@@ -395,6 +398,10 @@ impl Engine {
             searches.push((rule, first));
         }
         for (rule, next) in searches.iter_mut().filter(|(rule, _)| reports(*rule)) {
+            let ended = scratch.reported.iter().find(|(r, _)| r == rule).map_or(0, |r| r.1);
+            if ended > floor {
+                *next = self.search(*rule, view, ended, scratch);
+            }
             while let Some(span) = *next {
                 scratch.reports.push(Match { rule: *rule, span });
                 *next = self.search(*rule, view, span.end, scratch);

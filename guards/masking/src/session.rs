@@ -107,6 +107,7 @@ impl Masker<'_> {
     pub fn edits(&mut self, raw: &[u8], how: Decode, mapped: &mut Mapped) -> Vec<Edit> {
         let decoded = fold::decode(raw, how, mapped);
         let view = View::new(if decoded { &mapped.text } else { raw }, true);
+        self.scratch.reported.clear();
         let found = self.find(&view, 0);
         let mut edits = Vec::with_capacity(found.len());
         for (span, what) in found {
@@ -217,10 +218,13 @@ impl Masker<'_> {
     }
 
     fn count_reports(&mut self, before: usize) {
-        for report in self.scratch.reports.iter().filter(|m| m.span.start < before) {
+        let Scratch { reports, reported, .. } = &mut *self.scratch;
+        for report in reports.iter().filter(|m| m.span.start < before) {
             self.session.count(report.rule);
+            reported.retain(|r| r.0 != report.rule);
+            reported.push((report.rule, report.span.end));
         }
-        self.scratch.reports.clear();
+        reports.clear();
     }
 }
 
@@ -245,12 +249,14 @@ pub struct Channel {
     // What was let go and may still decide about what follows, then what waits.
     text: String,
     done: usize,
+    // Per rule that only reports: where in `text` its last match ended.
+    reported: Vec<(u16, usize)>,
 }
 
 impl Channel {
     /// A text of prose, or (`json`) one that is itself JSON text, as a tool call's arguments are.
     pub fn new(json: bool) -> Self {
-        Channel { how: if json { Decode::UnescapeAndFold } else { Decode::Fold }, text: String::new(), done: 0 }
+        Channel { how: if json { Decode::UnescapeAndFold } else { Decode::Fold }, text: String::new(), done: 0, reported: Vec::new() }
     }
 
     /// True when something waits.
@@ -269,8 +275,14 @@ impl Channel {
         let view = View::new(if decoded { &mapped.text } else { raw }, last);
         let to_raw = |i: usize| if decoded { mapped.source(i) } else { i };
         let floor = if decoded { mapped.decoded(self.done) } else { self.done };
+        let to_view = |i: usize| if decoded { mapped.decoded(i) } else { i };
+        masker.scratch.reported.clear();
+        masker.scratch.reported.extend(self.reported.iter().map(|&(rule, end)| (rule, to_view(end))));
         let found = masker.find(&view, floor);
         let mut until = view.open_from().max(floor);
+        while until > floor && at(view.text, until) & 0xC0 == 0x80 {
+            until -= 1;
+        }
         let mut out = String::new();
         let mut copied = self.done;
         for (span, what) in found {
@@ -290,6 +302,8 @@ impl Channel {
             copied = end;
         }
         masker.count_reports(until);
+        self.reported.clear();
+        self.reported.extend(masker.scratch.reported.iter().map(|&(rule, end)| (rule, to_raw(end))));
         let done = if until == view.text.len() { known } else { to_raw(until) }.max(self.done);
         out.push_str(&String::from_utf8_lossy(sub(raw, copied, done)));
         self.done = done;
@@ -309,5 +323,7 @@ impl Channel {
         }
         self.text.drain(..cut);
         self.done -= cut;
+        self.reported.retain(|r| r.1 > cut);
+        self.reported.iter_mut().for_each(|r| r.1 -= cut);
     }
 }

@@ -122,11 +122,11 @@ fn a_text_that_never_ends_is_not_held_for_ever() {
         let mut channel = Channel::new(false);
         let mut mapped = Mapped::default();
         let (mut sent, mut got) = (0_usize, 0);
-        for _ in 0..6_000 {
+        for _ in 0..2_500 {
             sent += piece.len();
             got += channel.push(&mut bench.masker(), piece, false, &mut mapped).len();
         }
-        assert!(sent - got.min(sent) < 9_000, "{piece:?}: {} of {sent} are held", sent - got);
+        assert!(sent - got.min(sent) < 8_500, "{piece:?}: {} of {sent} are held", sent - got);
     }
 }
 

@@ -178,10 +178,16 @@ pub fn luhn(digits: &[u8]) -> bool {
 /// Everything that begins with the digit at `i`, the first of its run.
 pub fn find(view: &View, i: usize, wanted: &Wanted, found: &mut impl FnMut(u16, Span)) {
     let text = view.text;
-    // What may stand before the digits and belong to the value: `+`, `(`, or up to two letters and a space.
-    let hold = i.saturating_sub(3);
-    let Some(mut number) = Number::read(view, i, hold) else { return };
     let (prev, before_prev) = (before(text, i), before(text, i.saturating_sub(1)));
+    // What may stand before the digits and belong to the value: `+`, `(`, or two letters, perhaps with a space.
+    let hold = match (prev, before_prev) {
+        (b'+' | b'(', _) => i - 1,
+        (b' ', b'A'..=b'Z') => i - 3.min(i),
+        (b'A'..=b'Z', b'A'..=b'Z') => i - 2,
+        (b'A'..=b'Z', _) => i - 1,
+        _ => i,
+    };
+    let Some(mut number) = Number::read(view, i, hold) else { return };
     let lettered = prev.is_ascii_uppercase() || (prev == b' ' && before_prev.is_ascii_uppercase());
     let open_left = starts_word(text, i)
         && !(matches!(prev, b'.' | b'-' | b'/' | b'#' | b'@') && (word(before_prev) || prev == b'#'));
