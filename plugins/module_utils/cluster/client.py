@@ -34,7 +34,9 @@ from .ownership import FIELD_MANAGER
 
 CONNECTIONS = 16
 _OURS = {"fieldManager": FIELD_MANAGER}
-_RETRIED = (429, 500, 502, 503, 504)
+_RETRIED = (429, 502, 503, 504)
+# An apply with an unknown field is answered with 500 (seen in 1.34), not with 422.
+_BAD_SCHEMA = "failed to create typed patch object"
 # Answers to writes are not read, so the API server need not send the object back.
 _METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 
@@ -63,8 +65,8 @@ class _Request:
     accept: str = "application/json"
 
 
-class _ChangedError(BusyError):
-    """The object changed while the server applied to it."""
+class _AgainError(BusyError):
+    """The object changed while the server applied to it, or the server stumbled: it asks to be tried again."""
 
 
 class Client:
@@ -88,10 +90,11 @@ class Client:
     def find(self, kind: Kind, selector: str = "") -> list[Object]:
         """All objects of KIND that match the label SELECTOR, each with its kind and apiVersion filled in."""
         path = kind.path(self.namespace)
-        status, body = self._send(_Request("GET", path, {"labelSelector": selector} if selector else {}))
-        if status == 404:
+        request = _Request("GET", path, {"labelSelector": selector} if selector else {})
+        answer = self._call(request, f"{kind.name} objects", absent=True)
+        if answer is None:
             raise MissingKindsError(missing_kinds((kind,)))
-        found: list[Object] = self._checked(status, body, f"{kind.name} objects")["items"]
+        found: list[Object] = answer["items"]
         for item in found:
             item.setdefault("apiVersion", kind.api)
             item.setdefault("kind", kind.name)
@@ -99,8 +102,8 @@ class Client:
 
     def get(self, kind: Kind, name: str) -> Object | None:
         """One object, None where there is none."""
-        status, body = self._send(_Request("GET", kind.path(self.namespace, name)))
-        return None if status == 404 else self._checked(status, body, f"{kind.name}/{name}")
+        answer = self._call(_Request("GET", kind.path(self.namespace, name)), f"{kind.name}/{name}", absent=True)
+        return None if answer is None else dict(answer)
 
     def apply(self, item: Object, *, force: bool = False) -> None:
         """Server-side apply with our own field manager; ConflictsError where another manager owns a field of ours."""
@@ -141,14 +144,17 @@ class Client:
 
     def _patch(self, item: Object, query: Mapping[str, str], body: Object, content: str) -> None:
         path = kind_of(item).path(self.namespace, item["metadata"]["name"])
-        request = _Request("PATCH", path, query, body, content, _METADATA_ONLY)
+        self._call(_Request("PATCH", path, query, body, content, _METADATA_ONLY), name_of(item))
 
-        def once() -> None:
-            self._checked(*self._send(request), name_of(item))
+    def _call(self, request: _Request, what: str, *, absent: bool = False) -> Any:
+        """The answer, tried again where the server asks for it; None for 404 where that may be (ABSENT)."""
 
-        # 409 without field conflicts: the object changed under the server's own feet; it asks to be tried again.
+        def once() -> Any:
+            status, body = self._send(request)
+            return None if absent and status == 404 else self._checked(status, body, what)
+
         backoff = Backoff(steps=self._attempts, duration=0.1, factor=2.0, jitter=0.2)
-        on_error(backoff, lambda error: isinstance(error, _ChangedError), once)
+        return on_error(backoff, lambda error: isinstance(error, _AgainError), once)
 
     def _send(self, request: _Request) -> tuple[int, bytes]:
         headers = {"Accept": request.accept, "User-Agent": FIELD_MANAGER}
@@ -222,7 +228,7 @@ def _failure(status: int, answer: Object, what: str, host: str) -> ClusterError:
             for cause in answer.get("details", {}).get("causes", [])
             if cause.get("reason") == "FieldManagerConflict"
         ]
-        return ConflictsError(found) if found else _ChangedError(f"{what}: {message}")
+        return ConflictsError(found) if found else _AgainError(f"{what}: {message}")
     kinds: dict[int, type[ClusterError]] = {
         401: UnauthorizedError,
         403: ForbiddenError,
@@ -239,7 +245,10 @@ def _failure(status: int, answer: Object, what: str, host: str) -> ClusterError:
             if "could not find" in message
             else ClusterError(f"{what}: {message}")
         )
-    return BusyError(f"{what}: the API server went on answering {status}: {message}")
+    if status == 500 and _BAD_SCHEMA in message:
+        return InvalidError(f"{what}: {message}")
+    again = _AgainError if status == 500 else BusyError
+    return again(f"{what}: the API server went on answering {status}: {message}")
 
 
 def _manager(message: str) -> str:

@@ -6,11 +6,11 @@ import base64
 import binascii
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
-from ..plan import Key, Plan, key_of, make_plan, recorded_projects
+from ..plan import Change, FieldChange, Key, Plan, key_of, make_plan, recorded_projects
 from ..policy import desired_objects
 from ..policy.objects import LABEL_MANAGED, LABEL_PROJECT, LABEL_SITE, MANAGED_BY, NAMESPACE
 from ..secret import SecretError, Secrets, minted, needed
@@ -110,10 +110,27 @@ def prepare(wanted: Wanted, live: Objects) -> Prepared:
         [new for new, _ in differing if new],
         [owned(new, old) if new else old for new, old in differing if old],
     )
+    plan = _with_intrusions(plan, differing)
     changed = {(change.kind, change.name) for change in plan.changes}
     found = [c for new, old in differing if new and old for c in conflicts(new, old)]
     moves = [Transition(new, old) for new, old in differing]
     return Prepared(plan, tuple(m for m in moves if (m.kind, m.name) in changed), tuple(sorted(found)), kept)
+
+
+def _with_intrusions(plan: Plan, differing: Iterable[tuple[Object | None, Object | None]]) -> Plan:
+    """PLAN with the annotations that somebody added: they steer the gateway, but are no field of ours to compare."""
+    told = {(change.kind, change.name) for change in plan.changes}
+    more = [
+        Change("update", new["kind"], new["metadata"]["name"], _project_of(new), tuple(fields), new)
+        for new, old in differing
+        if new and old and (new["kind"], new["metadata"]["name"]) not in told
+        if (
+            fields := [
+                FieldChange(".".join(field), "(set by somebody else)", None) for field in intruding_fields(new, old)
+            ]
+        )
+    ]
+    return replace(plan, changes=tuple(sorted((*plan.changes, *more), key=lambda change: (change.kind, change.name))))
 
 
 def preview(client: Client, wanted: Wanted) -> Prepared:
@@ -211,8 +228,11 @@ class _Records:
 
 
 def _projects(items: Iterable[Object]) -> set[str]:
-    found = (item["metadata"].get("labels", {}).get(LABEL_PROJECT) for item in items)
-    return {name for name in found if name}
+    return {name for item in items if (name := _project_of(item))}
+
+
+def _project_of(item: Object) -> str:
+    return str(item["metadata"].get("labels", {}).get(LABEL_PROJECT, ""))
 
 
 def _check_prune(wanted: Wanted, leaving: Sequence[str], total: int) -> None:
@@ -241,7 +261,8 @@ def _kept(site: Site, leaving: Sequence[str], recorded: _Records) -> tuple[Proje
     if lost:
         raise RefusedError(
             f"without a spec and not to be kept: {', '.join(lost)} "
-            "(no readable record, or its host is another Project's now, or its org is gone). Give the spec back or set prune: true."
+            "(no readable record, or its host is another Project's now, or its org is gone). "
+            "Give the spec back or set prune: true."
         )
     return tuple(project for project in found.values() if project)
 
