@@ -9,7 +9,7 @@ GATEWAY = Row(
             "Gateways up",
             "Gateway processes that answer a scrape.",
             Unit.COUNT,
-            (Query('sum(up{job="gateway"})', "up"),),
+            (Query('sum(up{job="higress-gateway"})', "up"),),
             kind=Kind.NUMBER,
             width=4,
             height=6,
