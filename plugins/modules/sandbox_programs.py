@@ -20,6 +20,10 @@ options:
     description: Directory with this collection's guards.
     type: path
     required: true
+  stand_ins:
+    description: Directory with the stand-in for what stock Envoy does not tell Higress's programs.
+    type: path
+    required: true
   directory:
     description: Where the programs go.
     type: path
@@ -35,6 +39,7 @@ EXAMPLES = r"""
   opsta.ai_gateway.sandbox_programs:
     wheels: ~/.cache/opsta-ai-gateway/higress
     guards: files/wasm
+    stand_ins: sandbox/names
     directory: .sandbox/wasm
 """
 
@@ -67,13 +72,14 @@ def main() -> None:
         argument_spec={
             "wheels": {"type": "path", "required": True},
             "guards": {"type": "path", "required": True},
+            "stand_ins": {"type": "path", "required": True},
             "directory": {"type": "path", "required": True},
         },
         supports_check_mode=True,
     )
     given = {name: Path(value) for name, value in module.params.items()}
     try:
-        found = modules(given["wheels"], given["guards"])
+        found = modules(given["wheels"], given["guards"], given["stand_ins"])
         programs, fresh = install(found, given["directory"], dry=module.check_mode)
     except (OSError, WrongProgramError, NotWasmError) as error:
         module.fail_json(msg=str(error))

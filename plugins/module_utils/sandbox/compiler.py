@@ -27,6 +27,9 @@ _AUTHZ_ROUTE_TYPE = "type.googleapis.com/envoy.extensions.filters.http.ext_authz
 _KEY_AUTH = "key-auth"
 _LIMITS = {"ai-quota": limits.read_quota, "ai-token-ratelimit": limits.read_limit}
 _AT_PROVIDER = "ai-proxy"
+_ROUTE_NAMES = "route-names"
+_TOLD_ROUTES = ("ai-data-masking", "ai-statistics")
+"""Higress's programs that ask for the route by Higress's name for it; our guards know stock Envoy's too."""
 _KINDS = ("WasmPlugin", "Ingress", "McpBridge", "EnvoyFilter", "Secret", "ConfigMap")
 
 
@@ -156,9 +159,15 @@ class _Chain:
             for plugin in run:
                 if plugin.program == _KEY_AUTH:
                     filters += [self._discovered(_stand_in(plugin.name), _KEY_AUTH_TYPE), gateway.caller_filter()]
-                else:
-                    filters.append(self._discovered(plugin.name, _WASM_TYPE))
+                    continue
+                if plugin.program in _TOLD_ROUTES:
+                    filters += [gateway.route_filter(plugin.name), self._route_names(plugin)]
+                filters.append(self._discovered(plugin.name, _WASM_TYPE))
         return filters
+
+    def _route_names(self, plugin: Plugin) -> dict[str, Any]:
+        """Stand-in for Higress's properties of the route, in front of a Higress program that asks for them."""
+        return {"name": f"stand-in.{_ROUTE_NAMES}-for-{plugin.name}", "typed_config": self._program(_ROUTE_NAMES)}
 
     def provider_filters(self, service: Service) -> list[dict[str, Any]]:
         """The filters in front of a provider."""
@@ -183,21 +192,29 @@ class _Chain:
 
     def _wasm(self, plugin: Plugin, received: str | None) -> dict[str, Any]:
         """Wasm filter in a VM of the plugin's own: one for all providers, since a VM with ai-proxy takes 175 MB."""
-        config: dict[str, Any] = {
-            "name": plugin.name,
-            "root_id": plugin.root_id,
-            "failure_policy": "FAIL_OPEN" if plugin.fail_open else "FAIL_CLOSED",
-            "allow_on_headers_stop_iteration": True,
-            "vm_config": {
-                "vm_id": plugin.name,
-                "runtime": "envoy.wasm.runtime.v8",
-                "code": {"local": {"filename": self.settings.programs[plugin.program]}},
-            },
-        }
+        wasm = self._program(plugin.program, plugin.name)
+        config = wasm["config"]
+        config["root_id"] = plugin.root_id
+        config["failure_policy"] = "FAIL_OPEN" if plugin.fail_open else "FAIL_CLOSED"
         if plugin.environment:
             config["vm_config"]["environment_variables"] = {"key_values": dict(plugin.environment)}
         if received is not None:
             config["configuration"] = {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": received}
+        return wasm
+
+    def _program(self, program: str, name: str = "") -> dict[str, Any]:
+        """Wasm filter without a configuration."""
+        vm = {
+            "vm_id": name or program,
+            "runtime": "envoy.wasm.runtime.v8",
+            "code": {"local": {"filename": self.settings.programs[program]}},
+        }
+        config = {
+            "name": name or program,
+            "failure_policy": "FAIL_CLOSED",
+            "allow_on_headers_stop_iteration": True,
+            "vm_config": vm,
+        }
         return {"@type": _WASM_TYPE, "config": config}
 
     def _authz(self, place: int) -> dict[str, Any]:

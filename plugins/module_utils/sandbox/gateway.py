@@ -55,6 +55,12 @@ def caller_filter() -> dict[str, Any]:
     }
 
 
+def route_filter(plugin: str) -> dict[str, Any]:
+    """Filter that makes Envoy choose the route, and does nothing else here: when a plugin edits headers, it forgets it."""
+    cors = {"@type": f"{_TYPE}.extensions.filters.http.cors.v3.Cors"}
+    return {"name": f"route-for-{plugin}", "typed_config": cors}
+
+
 def gateway_listener(filters: list[dict[str, Any]], settings: Settings) -> dict[str, Any]:
     """Listener all clients call."""
     return {

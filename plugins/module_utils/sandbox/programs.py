@@ -47,11 +47,11 @@ HIGRESS = (
 """Real Higress programs that run in stock Envoy; key-auth, ai-quota and ai-token-ratelimit are in no package."""
 
 
-def modules(wheels: Path, guards: Path) -> Iterator[tuple[str, bytes]]:
-    """Every program's name and bytes, as shipped."""
+def modules(wheels: Path, *others: Path) -> Iterator[tuple[str, bytes]]:
+    """Every program's name and bytes, as shipped: Higress's, and those in other directories."""
     for pinned in HIGRESS:
         yield pinned.name, pinned.read(wheels)
-    for path in sorted(guards.glob("*.wasm")):
+    for path in sorted(path for directory in others for path in directory.glob("*.wasm")):
         yield path.stem.replace("_", "-"), path.read_bytes()
 
 
