@@ -21,7 +21,7 @@ VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Raise:
-    """A temporary addition to a budget."""
+    """A temporary budget: ``amount`` instead of the usual limit, before ``until``."""
 
     amount: int
     until: int
@@ -40,8 +40,8 @@ class Budget:
     raised: Raise | None = None
 
     def limit_at(self, at: int) -> int:
-        """The limit with the raise, while that lasts."""
-        return self.limit + (self.raised.amount if self.raised and at < self.raised.until else 0)
+        """The limit, or the raised one while that lasts."""
+        return self.raised.amount if self.raised and at < self.raised.until else self.limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,21 +91,11 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class SourceSettings:
-    """Where counters come from: the metrics API, its tenant header if any, and the counters' common prefix."""
-
-    url: str
-    tenant: str | None
-    prefix: str
-
-
-@dataclass(frozen=True, slots=True)
 class Config:
-    """Everything the controller knows about the site. Secrets (the Redis and webhook URLs) are not in it."""
+    """Everything the controller knows about the site. Where Redis and the metrics are is the deployment's affair."""
 
     site: str
     zone: str
-    source: SourceSettings
     quota_prefix: str
     worst_request_tokens: int
     unattributed_after: int
@@ -159,62 +149,61 @@ class _Reader:
 
     def __init__(self) -> None:
         self.problems: list[str] = []
+        #: What the part being read counts its days in, unless it says otherwise.
         self.zone = "UTC"
 
     def site(self, doc: dict[str, Any]) -> Config:
-        self._known(doc, "$", "version site zone source quota_prefix worst_request_tokens unattributed_after_seconds "
+        self._known(doc, "$", "version site zone quota_prefix worst_request_tokens unattributed_after_seconds "
                               "orgs projects prices")  # fmt: skip
         if doc.get("version") != VERSION:
             self.problems.append(f"$.version: must be {VERSION}, not {doc.get('version')!r}")
         self.zone = self._zone(doc.get("zone", "UTC"), "$.zone")
         orgs = {
-            name: self._scope(f"org:{name}", spec, f"$.orgs.{name}", "budget")
+            name: self._scope(f"org:{name}", spec, f"$.orgs.{name}", "budget zone")
             for name, spec in self._mapping(doc.get("orgs", {}), "$.orgs")
         }
         projects: dict[str, Scope] = {}
         groups: list[Group] = []
         for name, spec in self._mapping(doc.get("projects", {}), "$.projects"):
-            self._project(name, spec, orgs, projects, groups)
+            projects[name], members = self._project(name, spec, orgs)
+            groups += members
         return Config(
             site=self._text(doc.get("site"), "$.site"),
             zone=self.zone,
-            source=self._source(doc.get("source"), "$.source"),
             quota_prefix=self._text(doc.get("quota_prefix", "chat_quota:"), "$.quota_prefix"),
             worst_request_tokens=self._count(doc.get("worst_request_tokens", 200_000), "$.worst_request_tokens"),
-            unattributed_after=self._count(
-                doc.get("unattributed_after_seconds", 900), "$.unattributed_after_seconds"
-            ),
+            unattributed_after=self._count(doc.get("unattributed_after_seconds", 900), "$.unattributed_after_seconds"),
             orgs=orgs,
             projects=projects,
             groups=tuple(groups),
             book=PriceBook(tuple(self._prices(doc.get("prices", []), "$.prices"))),
         )
 
-    def _project(
-        self, name: str, spec: Any, orgs: dict[str, Scope], projects: dict[str, Scope], groups: list[Group]
-    ) -> None:
+    def _project(self, name: str, spec: Any, orgs: dict[str, Scope]) -> tuple[Scope, list[Group]]:
         path = f"$.projects.{name}"
-        project = self._scope(f"project:{name}", spec, path, "org budget blocked groups")
-        projects[name] = project
-        if not isinstance(spec, dict):
-            return
-        org = orgs.get(str(spec.get("org")))
-        if org is None:
-            self.problems.append(f"{path}.org: {spec.get('org')!r} is not one of {sorted(orgs)}")
-            org = Scope("org:", None, self.zone)
-        blocked = self._flag(spec.get("blocked", False), f"{path}.blocked")
-        seen: dict[str, str] = {}
-        for group_name, group in self._mapping(spec.get("groups", {}), f"{path}.groups"):
-            where = f"{path}.groups.{group_name}"
-            read = self._group(name, group_name, group, (project, org), blocked, where)
-            for user in read.users:
-                if seen.setdefault(user, group_name) != group_name:
-                    self.problems.append(f"{where}.users.{user}: is also in group {seen[user]}")
-            groups.append(read)
+        outer = self.zone
+        project = self._scope(f"project:{name}", spec, path, "org budget zone blocked groups")
+        groups: list[Group] = []
+        if isinstance(spec, dict):
+            org = orgs.get(str(spec.get("org")))
+            if org is None:
+                self.problems.append(f"{path}.org: {spec.get('org')!r} is not one of {sorted(orgs)}")
+                org = Scope("org:", None, self.zone)
+            self.zone = project.zone if "zone" in spec else outer
+            blocked = self._flag(spec.get("blocked", False), f"{path}.blocked")
+            seen: dict[str, str] = {}
+            for group_name, group in self._mapping(spec.get("groups", {}), f"{path}.groups"):
+                where = f"{path}.groups.{group_name}"
+                read = self._group(group_name, group, (project, org), where, blocked=blocked)
+                for user in read.users:
+                    if seen.setdefault(user, group_name) != group_name:
+                        self.problems.append(f"{where}.users.{user}: is also in group {seen[user]}")
+                groups.append(read)
+        self.zone = outer
+        return project, groups
 
-    def _group(
-        self, project: str, name: str, spec: Any, above: tuple[Scope, Scope], blocked: bool, path: str
-    ) -> Group:
+    def _group(self, name: str, spec: Any, above: tuple[Scope, Scope], path: str, *, blocked: bool) -> Group:
+        project = above[0].id.removeprefix("project:")
         scope = self._scope(f"group:{project}/{name}", spec, path, "budget member_budget blocked models users")
         spec = spec if isinstance(spec, dict) else {}
         models = spec.get("models", [])
@@ -253,10 +242,11 @@ class _Reader:
         if not self._is_object(spec, path):
             return Scope(id_, None, self.zone)
         self._known(spec, path, known)
-        budget = self._budget(spec.get("budget"), f"{path}.budget")
-        return Scope(id_, budget, budget.zone if budget else self.zone)
+        zone = self._zone(spec.get("zone", self.zone), f"{path}.zone")
+        budget = self._budget(spec.get("budget"), f"{path}.budget", zone)
+        return Scope(id_, budget, budget.zone if budget else zone)
 
-    def _budget(self, spec: Any, path: str) -> Budget | None:
+    def _budget(self, spec: Any, path: str, zone: str = "") -> Budget | None:
         if spec is None or not self._is_object(spec, path):
             return None
         self._known(spec, path, "usd period zone margin_usd alerts raise")
@@ -266,8 +256,6 @@ class _Reader:
             period = "month"
         limit = self._usd(spec.get("usd"), f"{path}.usd")
         margin = self._usd(spec.get("margin_usd", "0"), f"{path}.margin_usd")
-        if margin and margin >= limit:
-            self.problems.append(f"{path}.margin_usd: is not less than the budget, so nothing could be spent")
         alerts = spec.get("alerts", [])
         if not isinstance(alerts, list) or not all(type(a) is int and 0 < a <= 1000 for a in alerts):
             self.problems.append(f"{path}.alerts: must be a list of whole percents from 1 to 1000")
@@ -275,7 +263,7 @@ class _Reader:
         return Budget(
             limit=limit,
             period=period,
-            zone=self._zone(spec.get("zone", self.zone), f"{path}.zone"),
+            zone=self._zone(spec.get("zone", zone or self.zone), f"{path}.zone"),
             margin=margin,
             alerts=tuple(sorted(set(alerts))),
             raised=self._raise(spec.get("raise"), f"{path}.raise"),
@@ -339,21 +327,6 @@ class _Reader:
         # Without a rate of their own, cached tokens cost what fresh input costs.
         plain = spec.get("input")
         return rates(rate("input"), rate("output"), rate("cache_read", plain), rate("cache_write", plain))
-
-    def _source(self, spec: Any, path: str) -> SourceSettings:
-        if not self._is_object(spec, path):
-            return SourceSettings("", None, "")
-        self._known(spec, path, "url tenant prefix")
-        url = self._text(spec.get("url"), f"{path}.url")
-        if not url.startswith(("http://", "https://")):
-            self.problems.append(f"{path}.url: must start with http:// or https://")
-        tenant = spec.get("tenant")
-        prefix = spec.get("prefix", "route_upstream_model_consumer_metric_")
-        return SourceSettings(
-            url.rstrip("/"),
-            None if tenant is None else self._text(tenant, f"{path}.tenant"),
-            self._text(prefix, f"{path}.prefix"),
-        )
 
     def _usd(self, value: object, path: str) -> int:
         return self._amount(money.pico_of_usd, value, path)

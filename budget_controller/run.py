@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TypeVar
 
 from . import allocation, ledger, periods, standing
@@ -103,9 +104,7 @@ def rebuild(
 class _Tick:
     """The state of one tick."""
 
-    def __init__(
-        self, config: Config, store: Store, source: Source, head: Head, at: int, progress: Progress
-    ) -> None:
+    def __init__(self, config: Config, store: Store, source: Source, head: Head, at: int, progress: Progress) -> None:
         self.config, self.store, self.source, self.head, self.at = config, store, source, head, at
         self.progress = progress
         self.standings = standing.standings(config, at)
@@ -173,7 +172,8 @@ class _Tick:
         """
         cursor, at = self.head.cursor, self.at
         samples = self.source.uptimes(cursor - OVERLAP, at)
-        if any([self._learn(process_name(process), seen) for process, seen in samples.items()]):
+        learned = {self._learn(process_name(process), seen) for process, seen in samples.items()}
+        if True in learned:
             self.store.commit(Batch(head=self.head))
         steps = {m - 1 for m in periods.midnights(cursor, at, self.config.zones())}
         restarted = []
@@ -409,7 +409,10 @@ class _Tick:
             {
                 name
                 for want, goal, tokens in zip(self.wants, goals, given, strict=True)
-                if want.allowed and not want.usable and tokens < max(goal, 1) and (want.own is None or want.own >= want.worst)
+                if want.allowed
+                and not want.usable
+                and tokens < max(goal, 1)
+                and (want.own is None or want.own >= want.worst)
                 for name in want.pools
             }
         )
@@ -540,7 +543,7 @@ class _Tick:
 
 def _last_before_gap(moments: Sequence[int], at: int) -> Iterator[int]:
     """Where scrapes were missed or are overdue: the last second (of ms) before, when the process could still be read."""
-    gaps = [later - earlier for earlier, later in zip(moments, moments[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(moments)]
     usual = min(gaps, default=0)
     for moment, gap in zip(moments, [*gaps, at * 1000 - moments[-1]], strict=True):
         if 2 * gap > 3 * usual or (gap >= usual and moment == moments[-1]):
@@ -566,5 +569,3 @@ def _reserve(batch: Batch, page: Page, tokens: int) -> None:
 def _chunks(items: Sequence[_T]) -> Iterator[Sequence[_T]]:
     for start in range(0, len(items), CHUNK):
         yield items[start : start + CHUNK]
-
-

@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any, Protocol
+from urllib.parse import urlencode
 
 import urllib3
 
-from .config import SourceSettings
 from .errors import SourceError
 
 #: The labels of a series that name the gateway process: all that are not the meter's own.
@@ -71,15 +71,26 @@ class Source(Protocol):
         """Per project and model: tokens by the usage-guard's reported counters, and by ai-statistics'."""
 
 
+@dataclass(frozen=True, slots=True)
+class SourceSettings:
+    """Where the metrics API is, its tenant header if any (Mimir), and what the counters' names begin with."""
+
+    url: str
+    tenant: str | None = None
+    prefix: str = "route_upstream_model_consumer_metric_"
+
+
 class Prometheus:
     """The HTTP API of Prometheus or Mimir."""
 
     def __init__(self, settings: SourceSettings, *, timeout: int = 60) -> None:
         """Open no connection yet; ``timeout`` is seconds per request."""
         self._settings = settings
-        headers = {"Accept": "application/json"} | ({"X-Scope-OrgID": settings.tenant} if settings.tenant else {})
+        self._headers = {"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded"}
+        if settings.tenant:
+            self._headers["X-Scope-OrgID"] = settings.tenant
         self._http = urllib3.PoolManager(
-            headers=headers, timeout=urllib3.Timeout(connect=5, read=timeout), retries=urllib3.Retry(2, redirect=0)
+            timeout=urllib3.Timeout(connect=5, read=timeout), retries=urllib3.Retry(2, redirect=0)
         )
 
     def clock(self) -> int:
@@ -136,8 +147,12 @@ class Prometheus:
         """The result's elements, parsed in pieces so that memory does not grow with the answer."""
         fields = {"query": query} | ({} if at is None else {"time": str(at)})
         try:
-            answer = self._http.request_encode_body(
-                "POST", f"{self._settings.url}/api/v1/query", fields=fields, encode_multipart=False, preload_content=False
+            answer = self._http.urlopen(
+                "POST",
+                f"{self._settings.url}/api/v1/query",
+                body=urlencode(fields),
+                headers=self._headers,
+                preload_content=False,
             )
             try:
                 if answer.status != 200:

@@ -57,9 +57,11 @@ def unknown_rates(config: Config, found: Mapping[str, Standing], at: int) -> dic
     for standing in found.values():
         project = standing.group.project
         rates[project] = max(rates.get(project, 0), standing.worst)
-    rates[""] = max(rates.values(), default=0) or config.book.worst(
-        (p.model for p in config.book.prices), at, at + HORIZON
-    ) or 1
+    rates[""] = (
+        max(rates.values(), default=0)
+        or config.book.worst((p.model for p in config.book.prices), at, at + HORIZON)
+        or 1
+    )
     return rates
 
 

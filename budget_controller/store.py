@@ -31,7 +31,6 @@ from .errors import StoreError, Superseded
 
 HOLD_PREFIX = "chat_hold:"
 CHUNK = 1000
-_PREFIX = "budget:"
 _MAX_INT = 2**63 - 1
 
 _COMMIT = """
@@ -151,6 +150,18 @@ class Batch:
         self.adds[key] = self.adds.get(key, 0) + amount
 
 
+def head_to(head: Head) -> dict[str, Any]:
+    """A head as JSON."""
+    return asdict(head)
+
+
+def head_from(document: dict[str, Any]) -> Head:
+    """A stored head; raises TypeError for another version's."""
+    head = Head(**document)
+    head.processes = {name: GatewayProcess(**cast("Any", p)) for name, p in head.processes.items()}
+    return head
+
+
 def new_token() -> str:
     """A token nobody else has: a fail-over may bring an old number back, but never this text."""
     return secrets.token_hex(8)
@@ -176,16 +187,19 @@ class Store:
             raise StoreError(f"the Redis URL is not usable: {error}") from None
         return cls(client, quota_prefix)
 
+    @property
+    def token(self) -> str:
+        """Names the state of the ledger that was last seen or written."""
+        return self._token
+
     def open_ledger(self) -> Head | None:
         """The head, and remember the token: from here on this store writes only if nobody else did."""
-        token, head = self._call(lambda: self._redis.mget("budget:token", "budget:head"))
+        token, head = self._call(self._redis.mget, "budget:token", "budget:head")
         self._token = "" if token is None else token.decode()
         if head is None:
             return None
         try:
-            stored = Head(**json.loads(head))
-            stored.processes = {name: GatewayProcess(**cast("Any", p)) for name, p in stored.processes.items()}
-            return stored
+            return head_from(json.loads(head))
         except (ValueError, TypeError) as error:
             raise StoreError(f"budget:head is not what this version writes: {error}") from error
 
@@ -199,7 +213,7 @@ class Store:
                 for name in names
                 for key in (f"budget:page:{name}", f"budget:left:{name}", self._quota + name, HOLD_PREFIX + name)
             ]
-            values = self._call(lambda keys=keys: self._redis.mget(keys))
+            values = self._call(self._redis.mget, keys)
             found += [
                 Row(name, values[i], _int(values[i + 1]), _int(values[i + 2]), max(0, _int(values[i + 3]) or 0))
                 for name, i in zip(names, range(0, len(values), 4), strict=True)
@@ -211,22 +225,22 @@ class Store:
         found: list[str] = []
         for start in range(0, len(consumers), CHUNK):
             names = consumers[start : start + CHUNK]
-            left = self._call(lambda names=names: self._redis.mget([f"budget:left:{name}" for name in names]))
-            now = self._call(lambda names=names: self._redis.mget([self._quota + name for name in names]))
+            left = self._call(self._redis.mget, [f"budget:left:{name}" for name in names])
+            now = self._call(self._redis.mget, [self._quota + name for name in names])
             found += [name for name, a, b in zip(names, left, now, strict=True) if a != b]
         return found
 
     def open_consumers(self) -> set[str]:
         """Consumers to look at again."""
-        return {name.decode() for name in self._call(lambda: self._redis.smembers("budget:open"))}
+        return {name.decode() for name in self._call(self._redis.smembers, "budget:open")}
 
     def members(self, group: str) -> set[str]:
         """Consumers that the group had when its fingerprint was written."""
-        return {name.decode() for name in self._call(lambda: self._redis.smembers(f"budget:members:{group}"))}
+        return {name.decode() for name in self._call(self._redis.smembers, f"budget:members:{group}")}
 
     def prints(self) -> dict[str, str]:
         """Fingerprints by group."""
-        stored = self._call(lambda: self._redis.hgetall("budget:prints"))
+        stored = self._call(self._redis.hgetall, "budget:prints")
         return {key.decode(): value.decode() for key, value in stored.items()}
 
     def pools(self, scopes: Iterable[str]) -> dict[str, dict[str, int]]:
@@ -244,17 +258,30 @@ class Store:
 
     def alerts(self) -> dict[str, dict[str, Any]]:
         """Alerts of the current and earlier periods, by id."""
-        stored = self._call(lambda: self._redis.hgetall("budget:alerts"))
+        stored = self._call(self._redis.hgetall, "budget:alerts")
         return {key.decode(): json.loads(value) for key, value in stored.items()}
+
+    def note_run(self, milliseconds: int) -> None:
+        """Keep how long the last run took."""
+        self._call(self._redis.set, "budget:milliseconds", milliseconds)
+
+    def run_milliseconds(self) -> int:
+        """How long the last run took."""
+        return _int(self._call(self._redis.get, "budget:milliseconds")) or 0
 
     def mark_alert(self, alert: str, document: Mapping[str, Any]) -> None:
         """Note that an alert was delivered."""
-        self._call(lambda: self._redis.hset("budget:alerts", alert, json.dumps(document)))
+        self._call(self._redis.hset, "budget:alerts", alert, json.dumps(document))
 
     def commit(self, batch: Batch) -> list[int]:
         """Write the batch; returns by how much each move really changed its balance. All or nothing."""
         token = self._tokens()
-        args: list[Any] = [self._token, token, "" if batch.head is None else json.dumps(asdict(batch.head)), self._quota]
+        args: list[Any] = [
+            self._token,
+            token,
+            "" if batch.head is None else json.dumps(head_to(batch.head)),
+            self._quota,
+        ]
         args.append(len(batch.pages))
         for consumer, page, left in batch.pages:
             args += (consumer, page, "" if left is None else left)
@@ -273,7 +300,7 @@ class Store:
                 args += row
         if any(abs(amount) > _MAX_INT // 2 for _, _, amount in adds):
             raise StoreError("an amount is larger than the ledger can count")
-        moved = self._call(lambda: self._commit(args=args))
+        moved = self._call(self._commit, args=args)
         self._token = token
         return cast("list[int]", moved)
 
@@ -281,31 +308,33 @@ class Store:
         """Forget the ledger, not the balances; only ``rebuild`` and ``import`` do this. The head goes first, so that
         what a crash leaves is known to be no ledger, and other controllers' writes are refused.
         """
-        self._call(lambda: self._redis.unlink("budget:token", "budget:head", "budget:open", "budget:prints"))
+        self._call(self._redis.unlink, "budget:token", "budget:head", "budget:open", "budget:prints")
         self._token = ""
-        for pattern in ("page:*", "left:*", "pool:*", "members:*"):
-            keys: list[bytes] = []
-            for key in self._call(lambda pattern=pattern: list(self._redis.scan_iter(_PREFIX + pattern, count=5000))):
-                keys.append(key)
-                if len(keys) == CHUNK:
-                    self._call(lambda keys=keys: self._redis.unlink(*keys))
-                    keys = []
-            if keys:
-                self._call(lambda keys=keys: self._redis.unlink(*keys))
+        for kind in ("page", "left", "pool", "members"):
+            names = self._scan(kind)
+            for start in range(0, len(names), CHUNK):
+                keys = [f"budget:{kind}:{name}" for name in names[start : start + CHUNK]]
+                self._call(self._redis.unlink, *keys)
 
     def scan_consumers(self) -> list[str]:
         """Every consumer that has a page."""
-        start = len("budget:page:")
-        return [k.decode()[start:] for k in self._call(lambda: list(self._redis.scan_iter("budget:page:*", count=5000)))]
+        return self._scan("page")
 
     def scan_scopes(self) -> list[str]:
         """Every scope that has a pool."""
-        start = len("budget:pool:")
-        return [k.decode()[start:] for k in self._call(lambda: list(self._redis.scan_iter("budget:pool:*", count=5000)))]
+        return self._scan("pool")
 
-    def _call(self, work: Callable[[], Any]) -> Any:
+    def _scan(self, kind: str) -> list[str]:
+        prefix = f"budget:{kind}:"
+
+        def keys() -> list[str]:
+            return [key.decode()[len(prefix) :] for key in self._redis.scan_iter(prefix + "*", count=5000)]
+
+        return cast("list[str]", self._call(keys))
+
+    def _call(self, work: Callable[..., Any], *args: Any, **options: Any) -> Any:
         try:
-            return work()
+            return work(*args, **options)
         except redis.exceptions.ResponseError as error:
             if "SUPERSEDED" in str(error):
                 raise Superseded("another controller has written meanwhile; its run stands, this one stops") from None

@@ -43,10 +43,10 @@ class HookedStore(Store):
 
     hook: Hooked | None = None
 
-    def _call(self, work: Any) -> Any:
+    def _call(self, work: Any, *args: Any, **options: Any) -> Any:
         if self.hook is not None:
             self.hook()
-        return super()._call(work)
+        return super()._call(work, *args, **options)
 
 
 tokens = st.integers(0, 250)
@@ -79,9 +79,7 @@ class Ledger(RuleBasedStateMachine):
 
     @rule(who=consumers, model=st.sampled_from(["m1", "m1", "m1", "m2-2026-08-06", "mystery"]), reported=st.tuples(*[tokens] * 4),
           hold=st.integers(0, 5).map(lambda n: n == 5), ends=st.booleans(), hangs_up=st.integers(0, 9).map(lambda n: n == 9))  # fmt: skip
-    def request(
-        self, who: str, model: str, reported: tuple[int, ...], hold: bool, ends: bool, hangs_up: bool
-    ) -> None:
+    def request(self, who: str, model: str, reported: tuple[int, ...], hold: bool, ends: bool, hangs_up: bool) -> None:
         if who != "atlas.alice" and who != "atlas.bob" and model.startswith("m2"):
             model = "m1"
         if len(self.world.flying(who)) >= 2:
@@ -251,7 +249,7 @@ class Ledger(RuleBasedStateMachine):
     def _uncertain(self) -> bool:
         """Debits of which the truth has no counter are booked at the dearest price: the model's money is not the
         ledger's then."""
-        return any(r.lost or r.finished and not r.debited and r.reported for r in self.world.requests) or bool(
+        return any(r.lost or (r.finished and not r.debited and r.reported) for r in self.world.requests) or bool(
             self.world.muddied
         )
 
@@ -304,7 +302,9 @@ class Ledger(RuleBasedStateMachine):
     def _sums_agree(self) -> None:
         for scope in {s for above in ABOVE.values() for s in above}:
             stored = self.redis.hgetall(f"budget:pool:{scope}")
-            members = [json.loads(self.redis.get(f"budget:page:{w}") or b"null") for w in CONSUMERS if scope in ABOVE[w]]
+            members = [
+                json.loads(self.redis.get(f"budget:page:{w}") or b"null") for w in CONSUMERS if scope in ABOVE[w]
+            ]
             now = self._month().decode()
             assert int(stored.get(f"s:{now}".encode(), 0)) == sum(page[8].get(now, 0) for page in members), scope
 

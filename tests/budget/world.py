@@ -52,7 +52,6 @@ DOCUMENT: dict[str, Any] = {
     "version": 1,
     "site": "test",
     "zone": "Asia/Bangkok",
-    "source": {"url": "http://127.0.0.1:1"},
     "worst_request_tokens": WORST_REQUEST,
     "orgs": {"acme": {"budget": {"usd": "0.5"}}, "globex": {}},
     "projects": {

@@ -1,0 +1,60 @@
+"""The report and the metrics over HTTP, read from the ledger: they tell its age even when no run starts any more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from . import metrics, page, report, view
+from .config import Config
+from .errors import ControllerError
+from .store import Head, Store
+
+
+def serve(config: Config, store: Store, port: int, clock: Callable[[], int]) -> None:
+    """Serve until stopped."""
+    with server(config, store, port, clock) as running:
+        running.serve_forever()
+
+
+def server(config: Config, store: Store, port: int, clock: Callable[[], int]) -> ThreadingHTTPServer:
+    """A server on all addresses, not yet serving."""
+
+    def show() -> view.View:
+        return view.look(config, store, store.open_ledger() or Head(cursor=0), clock())
+
+    def exposition() -> str:
+        undelivered = sum(alert["delivered"] is None for alert in store.alerts().values())
+        return metrics.render(show(), store.run_milliseconds(), undelivered)
+
+    pages: dict[str, tuple[str, Callable[[], str]]] = {
+        "/metrics": ("text/plain; version=0.0.4", exposition),
+        "/report": ("text/html; charset=utf-8", lambda: page.render(show())),
+        "/report.json": ("application/json", lambda: report.as_json(show())),
+        "/report.csv": ("text/csv", lambda: report.as_csv(show())),
+        "/healthz": ("text/plain", lambda: "ok\n"),
+    }
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            found = pages.get("/report" if self.path == "/" else self.path)
+            if found is None:
+                self._answer(404, "text/plain", f"not here; there is {', '.join(pages)}\n")
+                return
+            try:
+                self._answer(200, found[0], found[1]())
+            except ControllerError as error:
+                self._answer(503, "text/plain", f"{error}\n")
+
+        def _answer(self, status: int, kind: str, text: str) -> None:
+            body = text.encode()
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Requests are not logged."""
+
+    return ThreadingHTTPServer(("", port), Handler)
