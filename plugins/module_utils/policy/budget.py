@@ -1,0 +1,118 @@
+"""The budget controller's document: budgets, members, models and prices, from the specs of a site.
+
+Where Redis and the metrics are, and every secret, is the deployment's affair and not in it. Amounts are decimal
+strings, so that no reader makes floats of them. The document's fields are described in docs/budget.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from ..spec import Budget, Gateway, Group, Price, Project, Site
+from ..spec.model import PriceTier
+from .quota import KEY_PREFIX
+
+VERSION = 1
+Json = dict[str, Any]
+
+
+def budget_config(site: Site) -> Json:
+    """The document for SITE. Plain JSON values, the same for the same site."""
+    gateway = site.gateway
+    return {
+        "version": VERSION,
+        "site": gateway.site,
+        "quota_prefix": KEY_PREFIX,
+        "orgs": {
+            name: {"zone": org.timezone} | _own(gateway, "budget", org.budget, org.timezone)
+            for name, org in sorted(gateway.orgs.items())
+        },
+        "projects": {
+            project.project: _project(gateway, project)
+            for project in sorted(site.projects, key=lambda project: project.project)
+        },
+        "prices": [_price(price) for price in site.prices],
+    }
+
+
+def _project(gateway: Gateway, project: Project) -> Json:
+    return {
+        "org": project.org,
+        "zone": project.timezone,
+        "blocked": project.blocked or gateway.orgs[project.org].blocked,
+        "groups": {name: _group(gateway, project, group) for name, group in sorted(project.groups.items())},
+    } | _own(gateway, "budget", project.budget, project.timezone)
+
+
+def _group(gateway: Gateway, project: Project, group: Group) -> Json:
+    zone = project.timezone
+    return (
+        {"models": _models(project, group), "blocked": group.blocked, "users": _users(gateway, group, zone)}
+        | _own(gateway, "budget", group.budget, zone)
+        | _own(gateway, "member_budget", group.user_budget, zone)
+    )
+
+
+def _users(gateway: Gateway, group: Group, zone: str) -> Json:
+    users: Json = {}
+    for name, user in sorted(group.users.items()):
+        blocked = {"blocked": True} if user and user.blocked else {}
+        users[name] = _own(gateway, "budget", user.budget if user else None, zone) | blocked
+    return users
+
+
+def _models(project: Project, group: Group) -> list[str]:
+    """Every provider's model that an alias of the group may end at, its fallback included."""
+    found: set[str] = set()
+    for alias in group.models:
+        spec = project.models[alias]
+        found |= {target.model for target in spec.targets}
+        if spec.fallback:
+            found.add(spec.fallback.model)
+    return sorted(found)
+
+
+def _own(gateway: Gateway, field: str, budget: Budget | None, zone: str) -> Json:
+    if budget is None:
+        return {}
+    found: Json = {"usd": str(budget.usd), "period": budget.period, "zone": zone, "alerts": list(budget.alerts)}
+    if gateway.in_flight_margin:
+        found["margin_usd"] = str(gateway.in_flight_margin)
+    if budget.raised:
+        raised = budget.raised
+        found["raise"] = {
+            "usd": str(raised.usd),
+            "until": _midnight(raised.until + timedelta(days=1), zone),
+            "reason": raised.reason,
+        }
+    return {field: found}
+
+
+def _price(price: Price) -> Json:
+    found: Json = {"model": price.model, "pattern": "*" in price.model} | _rates(price)
+    if price.valid_from:
+        found["valid_from"] = _midnight(price.valid_from, "UTC")
+    if price.valid_until:
+        found["valid_until"] = _midnight(price.valid_until + timedelta(days=1), "UTC")
+    if price.tiers:
+        found["tiers"] = [{"above_input_tokens": tier.above_input_tokens} | _rates(tier) for tier in price.tiers]
+    return found
+
+
+def _rates(rates: Price | PriceTier) -> Mapping[str, str]:
+    amounts: dict[str, Decimal | None] = {
+        "input": rates.input,
+        "output": rates.output,
+        "cache_read": rates.cache_read,
+        "cache_write": rates.cache_write,
+    }
+    return {name: str(amount) for name, amount in amounts.items() if amount is not None}
+
+
+def _midnight(day: date, zone: str) -> str:
+    """The first moment of DAY in ZONE, in UTC."""
+    return datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(zone)).astimezone(UTC).isoformat()
