@@ -33,6 +33,7 @@ from .kinds import KINDS, Kind, Object, kind_of, name_of
 from .ownership import FIELD_MANAGER
 
 CONNECTIONS = 16
+_JSON = "application/json"
 _OURS = {"fieldManager": FIELD_MANAGER}
 _RETRIED = (429, 502, 503, 504)
 # An apply with an unknown field is answered with 500 (seen in 1.34), not with 422.
@@ -91,7 +92,7 @@ class Client:
         """All objects of KIND that match the label SELECTOR, each with its kind and apiVersion filled in."""
         path = kind.path(self.namespace)
         request = _Request("GET", path, {"labelSelector": selector} if selector else {})
-        answer = self._call(request, f"{kind.name} objects", absent=True)
+        answer = self._call(request, f"{kind.name} objects", none_for=(404,))
         if answer is None:
             raise MissingKindsError(missing_kinds((kind,)))
         found: list[Object] = answer["items"]
@@ -102,7 +103,7 @@ class Client:
 
     def get(self, kind: Kind, name: str) -> Object | None:
         """One object, None where there is none."""
-        answer = self._call(_Request("GET", kind.path(self.namespace, name)), f"{kind.name}/{name}", absent=True)
+        answer = self._call(_Request("GET", kind.path(self.namespace, name)), f"{kind.name}/{name}", none_for=(404,))
         return None if answer is None else dict(answer)
 
     def apply(self, item: Object, *, force: bool = False) -> None:
@@ -125,33 +126,31 @@ class Client:
         uid = item.get("metadata", {}).get("uid")
         options = {"preconditions": {"uid": uid}} if uid else {}
         path = kind_of(item).path(self.namespace, item["metadata"]["name"])
-        status, body = self._send(_Request("DELETE", path, body=options, content="application/json"))
         # 409: an object of the same name but not the one we planned to delete; it is not ours to remove.
-        if status not in (404, 409):
-            self._checked(status, body, name_of(item))
+        self._call(_Request("DELETE", path, body=options, content=_JSON), name_of(item), none_for=(404, 409))
 
     def create(self, item: Object) -> Object | None:
         """A new object as stored; None when one of that name exists."""
         path = kind_of(item).path(self.namespace)
-        status, body = self._send(_Request("POST", path, _OURS, item, "application/json"))
-        return None if status == 409 else self._checked(status, body, name_of(item))
+        answer = self._call(_Request("POST", path, _OURS, item, _JSON), name_of(item), none_for=(409,))
+        return None if answer is None else dict(answer)
 
     def replace(self, item: Object) -> Object | None:
         """The object replaced at exactly its resourceVersion; None when it has changed since or is gone."""
         path = kind_of(item).path(self.namespace, item["metadata"]["name"])
-        status, body = self._send(_Request("PUT", path, _OURS, item, "application/json"))
-        return None if status in (404, 409) else self._checked(status, body, name_of(item))
+        answer = self._call(_Request("PUT", path, _OURS, item, _JSON), name_of(item), none_for=(404, 409))
+        return None if answer is None else dict(answer)
 
     def _patch(self, item: Object, query: Mapping[str, str], body: Object, content: str) -> None:
         path = kind_of(item).path(self.namespace, item["metadata"]["name"])
         self._call(_Request("PATCH", path, query, body, content, _METADATA_ONLY), name_of(item))
 
-    def _call(self, request: _Request, what: str, *, absent: bool = False) -> Any:
-        """The answer, tried again where the server asks for it; None for 404 where that may be (ABSENT)."""
+    def _call(self, request: _Request, what: str, *, none_for: tuple[int, ...] = ()) -> Any:
+        """The answer, tried again where the server asks for it; None for the statuses NONE_FOR."""
 
         def once() -> Any:
             status, body = self._send(request)
-            return None if absent and status == 404 else self._checked(status, body, what)
+            return None if status in none_for else self._checked(status, body, what)
 
         backoff = Backoff(steps=self._attempts, duration=0.1, factor=2.0, jitter=0.2)
         return on_error(backoff, lambda error: isinstance(error, _AgainError), once)

@@ -93,9 +93,13 @@ class SiteLock:
 
     def _take(self, found: Object | None) -> bool:
         item = self._lease(found, self.holder)
-        self._held = self.client.replace(item) if found else self.client.create(item)
-        self._renewed = self.clock()
-        return self._held is not None
+        taken = self.client.replace(item) if found else self.client.create(item)
+        if taken is None:
+            # Refused, or done already: the answer to our first try may have been lost.
+            present = self.client.get(LEASE, lease_name(self.site))
+            taken = present if _holder(present) == self.holder else None
+        self._held, self._renewed = taken, self.clock()
+        return taken is not None
 
     def _lease(self, found: Object | None, holder: str) -> Object:
         metadata: Object = {

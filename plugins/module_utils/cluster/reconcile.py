@@ -157,7 +157,8 @@ def reconcile(client: Client, wanted: Wanted, *, writer: Writer | None = None, l
         if not unmoved:
             prepared = preview(client, wanted)
         writes = _write(client, writer or client, wanted, prepared, lock.keep)
-        _verify(client, wanted, prepared)
+        if writes:
+            _verify(client, wanted, prepared)
     finally:
         lock.release()
     return Outcome(prepared, writes)
