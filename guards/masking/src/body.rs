@@ -10,12 +10,31 @@ const NUMBER_MIN: usize = 7;
 // Longer text of the base64 alphabet alone is an image or a file, not prose.
 const BASE64_MIN: usize = 256;
 
+/// What changes in a body: `bytes` in the place of its first `end` bytes. What comes after the last match is not copied.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Head {
+    /// How many bytes of the body are replaced.
+    pub end: usize,
+    /// By these.
+    pub bytes: Vec<u8>,
+}
+
+impl Head {
+    /// The whole body, changed.
+    pub fn whole(mut self, doc: &[u8]) -> Vec<u8> {
+        self.bytes.extend_from_slice(sub(doc, self.end, doc.len()));
+        self.bytes
+    }
+}
+
 /// Masks the body. `None`: nothing to change. `masker.session` says whether a rule refuses it.
-pub fn mask(masker: &mut Masker, doc: &[u8]) -> Result<Option<Vec<u8>>, Malformed> {
+///
+/// # Errors
+/// When it is not JSON.
+pub fn mask(masker: &mut Masker, doc: &[u8], buffers: &mut Buffers) -> Result<Option<Head>, Malformed> {
     let mut edits = Vec::new();
-    let mut buffers = Buffers::default();
-    walk(doc, false, &mut |leaf, _| leaf_edits(masker, doc, leaf, &mut buffers, &mut edits))?;
-    Ok((!edits.is_empty()).then(|| apply(doc, &edits)))
+    walk(doc, false, &mut |leaf, _| leaf_edits(masker, doc, leaf, buffers, &mut edits))?;
+    Ok(edits.last().map(|last| last.end).map(|end| Head { end, bytes: apply(sub(doc, 0, end), &edits) }))
 }
 
 /// Memory that is used again from text to text.

@@ -21,7 +21,7 @@ pub enum Kind {
     /// Values assigned to a credential's name, HTTP authorization, passwords in URLs.
     Credential,
     /// Payment cards (issuer, length, Luhn).
-    Card,
+    CreditCard,
     /// Bank accounts (country's length, check digits).
     Iban,
     /// National ids, by `countries`.
@@ -39,7 +39,7 @@ impl Kind {
             Kind::Ip => "ip",
             Kind::ApiKey => "api_key",
             Kind::Credential => "credential",
-            Kind::Card => "card",
+            Kind::CreditCard => "credit_card",
             Kind::Iban => "iban",
             Kind::NationalId => "national_id",
             Kind::Regex => "regex",

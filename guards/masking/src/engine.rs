@@ -184,7 +184,7 @@ impl Engine {
             Kind::Email => self.email.replace((index, exempt)).is_some(),
             Kind::Ip => self.ip.replace((index, exempt)).is_some(),
             Kind::Phone => self.wanted.phone.replace(index).is_some(),
-            Kind::Card => self.wanted.card.replace(index).is_some(),
+            Kind::CreditCard => self.wanted.card.replace(index).is_some(),
             Kind::Iban => self.wanted.iban.replace(index).is_some(),
             Kind::ApiKey => self.api_key.replace(index).is_some(),
             Kind::Credential => self.credential.replace(index).is_some(),
@@ -494,11 +494,11 @@ fn compiled(spec: &RuleSpec) -> Result<Rule, Refused> {
         (None, Kind::Regex) => return refuse("a regex rule has no name"),
         (None, kind) => kind.name().to_owned(),
     };
-    let valid = name.len() <= 32
-        && name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+    let valid = name.len() <= 64
+        && name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-' | b'.'));
     if !valid || name == DENY_WORDS {
-        return refuse(format!("rule name {name:?}: ^[a-z][a-z0-9_]{{0,31}}$, and not {DENY_WORDS}"));
+        return refuse(format!("rule name {name:?}: ^[a-z0-9][a-z0-9._-]{{0,63}}$, and not {DENY_WORDS}"));
     }
     if spec.regex.is_some() != (kind == Kind::Regex) {
         return refuse(format!("rule {name}: a regex belongs to kind regex, and to no other"));
@@ -509,7 +509,8 @@ fn compiled(spec: &RuleSpec) -> Result<Rule, Refused> {
     if spec.restore && !matches!(spec.action, Action::Mask | Action::Hash) {
         return refuse(format!("rule {name}: only what is masked or hashed can be restored"));
     }
-    let label = name.to_ascii_uppercase();
+    let label: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect();
     let mask = spec.value.clone().unwrap_or_else(|| format!("[{label}]"));
     if mask.len() > 200 {
         return refuse(format!("rule {name}: its value is over 200 bytes"));

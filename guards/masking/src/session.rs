@@ -9,7 +9,8 @@ use crate::kinds::Span;
 use crate::view::View;
 use std::collections::HashMap;
 
-const PLACEHOLDER_MAX: usize = 64;
+// A label is at most 64 bytes, what follows it at most 20.
+const PLACEHOLDER_MAX: usize = 96;
 
 /// Which way a text goes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

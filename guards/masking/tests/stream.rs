@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 const WITH_CUSTOM: &str = r#"{"hash_key":"0123456789abcdef","deny_words":[],"rules":[
     {"kind":"email"},{"kind":"phone"},{"kind":"ip","action":"hash"},{"kind":"api_key"},{"kind":"credential"},
-    {"kind":"card"},{"kind":"iban"},{"kind":"national_id"},
+    {"kind":"credit_card"},{"kind":"iban"},{"kind":"national_id"},
     {"name":"ticket","regex":"TCK-[0-9]{2,8}"},{"name":"plate","regex":"\\b[A-Z]{2,3} ?[0-9]{3,4}\\b"},
     {"name":"thai","regex":"[ก-ฮ]{1,3}[0-9]{2}","action":"report"}]}"#;
 

@@ -6,7 +6,7 @@ use masking::{Channel, Engine, Masker, RulesSpec, Scratch, Session, Side};
 
 pub const ALL: &str = r#"{"hash_key":"0123456789abcdef","rules":[
     {"kind":"email"},{"kind":"phone"},{"kind":"ip"},{"kind":"api_key"},{"kind":"credential"},
-    {"kind":"card"},{"kind":"iban"},{"kind":"national_id"}]}"#;
+    {"kind":"credit_card"},{"kind":"iban"},{"kind":"national_id"}]}"#;
 
 pub fn engine(rules: &str) -> Engine {
     let spec: RulesSpec = serde_json::from_str(rules).expect("rules are JSON");
