@@ -11,11 +11,10 @@ down: setup ## stop everything that `make site` started; nothing is lost
 	  -a "directory=$(SANDBOX) program=$(CURDIR)/$(VENV)/bin/supervisord state=stopped" -e ansible_python_interpreter=$(CURDIR)/$(PYTHON)
 
 test-sandbox: setup ## the gateway as its clients meet it, on real parts
-	pytest tests/sandbox
+	$(PYTHON) -m pytest tests/sandbox
 
-lint-sandbox: setup
-	ruff check sandbox plugins/module_utils/sandbox plugins/modules/sandbox_*.py tests/sandbox
-	mypy sandbox plugins/module_utils/sandbox
+lint-sandbox: setup ## types of the sandbox's services
+	MYPYPATH=$(BUILD)/collections mypy -p ansible_collections.opsta.ai_gateway.sandbox
 
 TESTS += test-sandbox
 LINTS += lint-sandbox

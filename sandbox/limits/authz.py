@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 from pathlib import Path
 
@@ -24,7 +23,7 @@ _UNAVAILABLE = Refusal(
     json.dumps(
         {
             "error": {
-                "message": "The gateway cannot reach the store of quotas and limits. Nothing was sent to the model; try again.",
+                "message": "The store of quotas and limits cannot be reached. Nothing was sent to a model; try again.",
                 "type": "server_error",
                 "code": "limits_unavailable",
                 "param": None,

@@ -114,7 +114,7 @@ class _Link(asyncio.Protocol):
             else:
                 waiting.set_result(answer)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _exc: Exception | None) -> None:
         self.closed = True
         for waiting in self._waiting:
             if not waiting.done():

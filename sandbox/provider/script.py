@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 _DIRECTIVE = re.compile(r"\[\[mock:\s*([^\]]*)\]\]")
 _PAIR = re.compile(r"(\w+)=(\S+)")
@@ -36,11 +37,12 @@ class Script:
 
     def told(self, orders: Mapping[str, str | int]) -> Script:
         """Return the script with some orders changed; raises ValueError for one that is not known."""
-        kinds = {field.name: field.type for field in fields(self)}
+        kinds = {field.name: str(field.type) for field in fields(self)}
         unknown = set(orders) - set(kinds)
         if unknown:
             raise ValueError(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(kinds)}")
-        return replace(self, **{k: int(v) if kinds[k] == "int" else str(v) for k, v in orders.items()})
+        changed: dict[str, Any] = {k: int(v) if kinds[k] == "int" else str(v) for k, v in orders.items()}
+        return replace(self, **changed)
 
     def in_prompt(self, text: str) -> Script:
         """Return the script with the directives of a prompt."""

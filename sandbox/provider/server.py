@@ -48,13 +48,16 @@ class Provider:
         return app
 
     async def show_log(self, _: web.Request) -> web.Response:
+        """Give every request kept."""
         return web.json_response(self.log)
 
     async def clear_log(self, _: web.Request) -> web.Response:
+        """Forget them."""
         self.log.clear()
         return web.Response(status=204)
 
     async def control(self, request: web.Request) -> web.Response:
+        """Take a script for all requests to come."""
         try:
             self.script = Script().told(await request.json())
         except ValueError as error:
@@ -62,13 +65,16 @@ class Provider:
         return web.Response(status=204)
 
     async def release(self, _: web.Request) -> web.Response:
+        """End it."""
         self.script = Script()
         return web.Response(status=204)
 
     async def models(self, _: web.Request) -> web.Response:
+        """List the one model there is."""
         return web.json_response({"object": "list", "data": [{"id": self.name, "object": "model"}]})
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
+        """Answer as told."""
         entry = await self._note(request)
         try:
             body = json.loads(entry["body"])
@@ -76,7 +82,9 @@ class Provider:
         except ValueError as error:
             raise web.HTTPBadRequest(text=_error(400, str(error)), content_type="application/json") from error
         if script.status != 200:
-            return web.Response(status=script.status, text=_error(script.status, "as told"), content_type="application/json")
+            return web.Response(
+                status=script.status, text=_error(script.status, "as told"), content_type="application/json"
+            )
         api = request.match_info["api"]
         answer = shapes.answer_to(body, script)
         if body.get("stream") and api != "embeddings":
@@ -164,7 +172,9 @@ def main() -> None:
     parser.add_argument("--name", required=True)
     arguments = parser.parse_args()
     app = Provider(arguments.name).application()
-    web.run_app(app, host="127.0.0.1", port=arguments.port, access_log=None, print=lambda *_: None, loop=uvloop.new_event_loop())
+    web.run_app(
+        app, host="127.0.0.1", port=arguments.port, access_log=None, print=lambda *_: None, loop=uvloop.new_event_loop()
+    )
 
 
 if __name__ == "__main__":

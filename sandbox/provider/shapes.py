@@ -58,7 +58,9 @@ def answer_to(body: Json, script: Script) -> Answer:
         text=text,
         tool=tool,
         script=script,
-        input_tokens=script.input if script.input >= 0 else script.cached + script.written + max(1, len(prompt_text(turns)) // 4),
+        input_tokens=script.input
+        if script.input >= 0
+        else script.cached + script.written + max(1, len(prompt_text(turns)) // 4),
         output_tokens=script.output if script.output >= 0 else max(1, len(text) // 4),
     )
 

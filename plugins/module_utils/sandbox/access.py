@@ -37,7 +37,7 @@ def _keys(project: Project, secrets: Mapping[str, str], now: datetime) -> dict[s
 def summary(site: Site, reached: Mapping[str, Any], ports: Ports) -> str:
     """Tell people the URL, and for each Project an example key, a curl line and a coding tool's settings."""
     parts = [
-        f"The gateway runs at http://{LOOPBACK}:{ports.gateway} (mock providers answer; docs/sandbox.md says what is real)."
+        f"The gateway runs at http://{LOOPBACK}:{ports.gateway}. Mock providers answer (docs/sandbox.md)."
     ]
     for project in site.projects:
         keys: Mapping[str, str] = reached["projects"][project.project]["keys"]
@@ -55,6 +55,7 @@ def _example(project: Project, consumer: str, key: str, ports: Ports) -> str:
     user = consumer.removeprefix(f"{project.project}.")
     alias = next(group.models[0] for group in project.groups.values() if user in group.users)
     base = f"http://{project.host}:{ports.gateway}/v1"
+    head = f"-H 'Authorization: Bearer {key}' -H 'Content-Type: application/json'"
     body = f'{{"model": "{alias}", "messages": [{{"role": "user", "content": "Say hello."}}]}}'
     if "embed" in alias:
         body, path = f'{{"model": "{alias}", "input": "hello"}}', "embeddings"
@@ -64,7 +65,7 @@ def _example(project: Project, consumer: str, key: str, ports: Ports) -> str:
         (
             f"Project {project.project}, as {consumer}:",
             f"  key    {key}",
-            f"  curl   curl {base}/{path} -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' -d '{body}'",
+            f"  curl   curl {base}/{path} {head} -d '{body}'",
             f"  tool   OPENAI_BASE_URL={base} OPENAI_API_KEY={key} model: {alias}",
         )
     )

@@ -24,7 +24,10 @@ class NotInForceError(RuntimeError):
 
 def stat_of(file: str) -> str:
     """The prefix of Envoy's statistics of one watched file."""
-    return _SOURCES.get(file) or f"extension_config_discovery.http_filter.{file.removeprefix('ecds/').removesuffix('.json')}"
+    return (
+        _SOURCES.get(file)
+        or f"extension_config_discovery.http_filter.{file.removeprefix('ecds/').removesuffix('.json')}"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,11 @@ class Admin:
         """Statistics prefix -> version in force."""
         lines = self._get("/stats?type=TextReadouts").splitlines()
         pairs = (line.split(": ", 1) for line in lines)
-        return {name.removesuffix(".version_text"): text.strip('"') for name, text in pairs if name.endswith(".version_text")}
+        return {
+            name.removesuffix(".version_text"): text.strip('"')
+            for name, text in pairs
+            if name.endswith(".version_text")
+        }
 
     def refusals(self) -> Mapping[str, int]:
         """Statistics prefix -> how many updates were refused so far."""
@@ -80,7 +87,7 @@ class Admin:
 
     def _get(self, path: str) -> str:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:  # noqa: S310
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
                 text: str = answer.read().decode()
                 return text
         except URLError as error:

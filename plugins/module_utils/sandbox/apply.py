@@ -1,7 +1,7 @@
 """Put compiled files into force: all of them, or none.
 
 Envoy keeps the old version of what it refuses, but the other files of the same change would already hold. So a refusal
-takes everything back. Nothing is lost on the way: what requests still need is added before it is used and removed after.
+takes everything back. Nothing is lost on the way: what requests need is added before it is used and removed after.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class Place:
 def put_into_force(compiled: Compiled, place: Place) -> tuple[str, ...]:
     """Write what differs and see it in force; return the names of the files that changed.
 
-    Without a running Envoy the files are only written: it reads them when it starts. Raises NotInForceError with Envoy's
-    own words when it refuses; then the old files stand again.
+    Without a running Envoy the files are only written: it reads them when it starts. Raises NotInForceError with
+    Envoy's own words when it refuses; then the old files stand again.
     """
     changed = place.differing(compiled.files)
     if not changed:
@@ -145,7 +145,12 @@ def _envoy_says(log: Path, start: int) -> str:
 
 def versions_on_disk(place: Place) -> dict[str, str]:
     """Version of each file that Envoy watches."""
-    names = ["cds.json", "lds.json", "rds.json", *(f"ecds/{path.name}" for path in (place.directory / "ecds").glob("[!.]*.json"))]
+    names = [
+        "cds.json",
+        "lds.json",
+        "rds.json",
+        *(f"ecds/{path.name}" for path in (place.directory / "ecds").glob("[!.]*.json")),
+    ]
     texts = {name: text_of(place.directory / name) for name in sorted(names)}
     return {name: json.loads(text)["version_info"] for name, text in texts.items() if text is not None}
 

@@ -156,7 +156,9 @@ def _cluster(name: str, settings: Settings) -> dict[str, Any]:
 def _endpoints(cluster: str, addresses: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "cluster_name": cluster,
-        "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}} for address in addresses]}] if addresses else [],
+        "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}} for address in addresses]}]
+        if addresses
+        else [],
     }
 
 

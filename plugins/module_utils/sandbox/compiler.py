@@ -86,7 +86,9 @@ def _by_kind(objects: Iterable[Mapping[str, Any]], problems: Problems) -> Mappin
     return by_kind
 
 
-def _check_rules(plugins: Iterable[Plugin], routes: set[str], services: Mapping[str, Service], problems: Problems) -> None:
+def _check_rules(
+    plugins: Iterable[Plugin], routes: set[str], services: Mapping[str, Service], problems: Problems
+) -> None:
     """A rule for a route or service that is not there would silently never match."""
     for plugin in plugins:
         of = _of(plugin, problems)
@@ -97,7 +99,9 @@ def _check_rules(plugins: Iterable[Plugin], routes: set[str], services: Mapping[
             for service in rule.get("_match_service_") or []:
                 host, _, port = service.partition(":")
                 if host not in services or (port and int(port) != services[host].port):
-                    of.add(f"spec.matchRules[{i}].service", f"there is no service {service!r}: the rule would never match")
+                    of.add(
+                        f"spec.matchRules[{i}].service", f"there is no service {service!r}: the rule would never match"
+                    )
 
 
 def _of(plugin: Plugin, problems: Problems) -> ProblemsOf:
@@ -251,7 +255,9 @@ def _headers_read(run: Sequence[Mapping[str, Any]]) -> list[str]:
     for entry in run:
         for config in (entry["config"], *(entry["config"].get("_rules_") or [])):
             for item in config.get("rule_items") or []:
-                headers |= {str(v).lower() for k, v in item.items() if k.startswith("limit_by_") and k.endswith("header")}
+                headers |= {
+                    str(v).lower() for k, v in item.items() if k.startswith("limit_by_") and k.endswith("header")
+                }
     return sorted(headers)
 
 
@@ -326,9 +332,7 @@ def _listeners(chain: _Chain, settings: Settings) -> list[dict[str, Any]]:
     return [gateway.gateway_listener(chain.filters(), settings), *at_provider]
 
 
-def _route_configuration(
-    routes: Sequence[Route], fallbacks: Mapping[str, Fallback], chain: _Chain
-) -> dict[str, Any]:
+def _route_configuration(routes: Sequence[Route], fallbacks: Mapping[str, Fallback], chain: _Chain) -> dict[str, Any]:
     return {
         "@type": "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
         "name": "gateway",

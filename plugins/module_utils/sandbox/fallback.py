@@ -35,7 +35,7 @@ def read_fallbacks(
     names = set()
     for route in routes:
         names.add(route.name)
-        by_header |= {header: route.name for header in route.headers}
+        by_header |= dict.fromkeys(route.headers, route.name)
     fallbacks: dict[str, Fallback] = {}
     for obj in objects:
         of = problems.at(obj)

@@ -20,7 +20,7 @@ def replace(path: Path, text: str) -> None:
     """Put `text` in the place of a file, readable by its owner only, by renaming."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     new = path.with_name(f".{path.name}.new")
-    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE), "w", encoding="utf-8") as out:
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE), "w", encoding="utf-8") as out:
         out.write(text)
     new.rename(path)
 

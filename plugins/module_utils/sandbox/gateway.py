@@ -16,7 +16,7 @@ CALLER_NAMESPACE = "caller"
 _TYPE = "type.googleapis.com/envoy"
 _UNAVAILABLE = {
     "error": {
-        "message": "The gateway cannot check quotas and limits at the moment. Nothing was sent to the model; try again.",
+        "message": "Quotas and limits cannot be checked at the moment. Nothing was sent to a model; try again.",
         "type": "server_error",
         "code": "limits_unavailable",
         "param": None,
@@ -56,7 +56,7 @@ def caller_filter() -> dict[str, Any]:
 
 
 def route_filter(plugin: str) -> dict[str, Any]:
-    """Filter that makes Envoy choose the route, and does nothing else here: when a plugin edits headers, it forgets it."""
+    """Filter that makes Envoy choose the route anew, which it forgets when plugins edit headers; nothing else."""
     cors = {"@type": f"{_TYPE}.extensions.filters.http.cors.v3.Cors"}
     return {"name": f"route-for-{plugin}", "typed_config": cors}
 

@@ -102,7 +102,9 @@ def read_routes(
             if owners.setdefault(route.host, namespace) != namespace:
                 of.add("spec.rules", f"host {route.host} belongs to routes of namespace {owners[route.host]}")
             if route.claim in claims:
-                of.add("spec.rules", f"{route.host}{route.path} is matched by {claims[route.claim]} too: the older wins")
+                of.add(
+                    "spec.rules", f"{route.host}{route.path} is matched by {claims[route.claim]} too: the older wins"
+                )
             claims.setdefault(route.claim, route.name)
             routes.append(route)
     return tuple(sorted(routes, key=lambda r: (r.host, r.rank)))
@@ -112,21 +114,32 @@ def _read(obj: Mapping[str, Any], services: Mapping[str, Service], problems: Pro
     metadata, spec = obj.get("metadata") or {}, obj.get("spec") or {}
     annotations = {k: str(v) for k, v in (metadata.get("annotations") or {}).items()}
     if spec.get("ingressClassName", "higress") != "higress":
-        problems.add("spec.ingressClassName", f"{spec['ingressClassName']!r} is not Higress's: it would ignore the object")
+        problems.add(
+            "spec.ingressClassName", f"{spec['ingressClassName']!r} is not Higress's: it would ignore the object"
+        )
     if spec.get("tls"):
         problems.add("spec.tls", "the sandbox listens without TLS")
     _check_annotations(annotations, problems)
     common = _common(metadata, annotations, services, problems)
     paths = [
-        (str(rule.get("host") or "*"), path, f"spec.rules[{i}].http.paths[{j}]")
+        _Path(str(rule.get("host") or "*"), path, f"spec.rules[{i}].http.paths[{j}]")
         for i, rule in enumerate(spec.get("rules") or [])
         for j, path in enumerate((rule.get("http") or {}).get("paths") or [])
     ]
     if len(common["targets"]) > 1 and len(paths) > 1:
         problems.add("spec.rules", "weighted destinations with several paths: Higress sends the traffic astray")
-    for host, path, where in paths:
-        _check_backend(path.get("backend") or {}, where, problems)
-        yield _route(host, path, where, common, annotations, problems)
+    for path in paths:
+        _check_backend(path, problems)
+        yield _route(path, common, annotations, problems)
+
+
+@dataclass(frozen=True, slots=True)
+class _Path:
+    """One path of an Ingress as written, and its place in the object."""
+
+    host: str
+    said: Mapping[str, Any]
+    where: str
 
 
 def _common(
@@ -157,36 +170,26 @@ def _check_annotations(annotations: Mapping[str, str], problems: ProblemsOf) -> 
             problems.add(f"metadata.annotations.{key}", "Higress ignores it, or the sandbox does not carry it")
 
 
-def _check_backend(backend: Mapping[str, Any], where: str, problems: ProblemsOf) -> None:
-    resource = backend.get("resource") or {}
+def _check_backend(path: _Path, problems: ProblemsOf) -> None:
+    resource = (path.said.get("backend") or {}).get("resource") or {}
     if resource.get("kind") != "McpBridge" or resource.get("name") != "default":
-        problems.add(f"{where}.backend", "must be the resource McpBridge `default`; the sandbox has no cluster's Services")
+        problems.add(
+            f"{path.where}.backend", "must be the resource McpBridge `default`; the sandbox has no cluster's Services"
+        )
 
 
-def _route(
-    host: str,
-    path: Mapping[str, Any],
-    where: str,
-    common: Mapping[str, Any],
-    annotations: Mapping[str, str],
-    problems: ProblemsOf,
-) -> Route:
-    kind, text = str(path.get("pathType", "Prefix")), str(path.get("path", "/"))
-    regex = kind == "ImplementationSpecific" or annotations.get(_PREFIX + "use-regex") == "true"
+def _route(path: _Path, common: Mapping[str, Any], annotations: Mapping[str, str], problems: ProblemsOf) -> Route:
+    kind, text = str(path.said.get("pathType", "Prefix")), str(path.said.get("path", "/"))
     if kind not in _KINDS:
-        problems.add(f"{where}.pathType", f"{kind!r} is not one of {', '.join(_KINDS)}")
-    if regex:
-        kind = "ImplementationSpecific"
-        text = _regex(f"{text}.*", f"{where}.path", problems)
-    elif kind != "Exact" and text != "/":
-        kind, text = "Prefix", text.rstrip("/")
-    return Route(host=host, path=text, kind=kind if kind in _KINDS else "Prefix",
-                 rewrite=_rewrite(text, annotations, problems), **common)  # fmt: skip
+        problems.add(f"{path.where}.pathType", f"{kind!r} is not one of {', '.join(_KINDS)}")
+    if kind == "ImplementationSpecific" or annotations.get(_PREFIX + "use-regex") == "true":
+        kind, text = "ImplementationSpecific", _regex(f"{text}.*", f"{path.where}.path", problems)
+    elif kind != "Exact":
+        kind, text = "Prefix", text.rstrip("/") or "/"
+    return Route(host=path.host, path=text, kind=kind, rewrite=_rewrite(text, annotations, problems), **common)
 
 
-def _targets(
-    text: str | None, services: Mapping[str, Service], problems: ProblemsOf
-) -> tuple[Target, ...]:
+def _targets(text: str | None, services: Mapping[str, Service], problems: ProblemsOf) -> tuple[Target, ...]:
     path = f"metadata.annotations.{_PREFIX}destination"
     lines = [line.strip() for line in (text or "").splitlines() if line.strip()]
     if not lines:
@@ -209,9 +212,7 @@ def _targets(
     return tuple(Target(cluster, weight) for cluster, weight in shares if weight)
 
 
-def _cluster(
-    host: str, port: str | None, path: str, services: Mapping[str, Service], problems: ProblemsOf
-) -> str:
+def _cluster(host: str, port: str | None, path: str, services: Mapping[str, Service], problems: ProblemsOf) -> str:
     service = services.get(host)
     if service is None:
         problems.add(path, f"no registry of the McpBridge makes a service {host}: every request would end in 503")
@@ -257,7 +258,9 @@ def _timeout(text: str | None, problems: ProblemsOf) -> int:
         return 0
     if text.isdigit() and int(text) > 0:
         return int(text)
-    problems.add(f"metadata.annotations.{_PREFIX}timeout", f"{text!r} is not a whole number of seconds above 0: no limit at all")
+    problems.add(
+        f"metadata.annotations.{_PREFIX}timeout", f"{text!r} is not a whole number of seconds above 0: no limit at all"
+    )
     return 0
 
 

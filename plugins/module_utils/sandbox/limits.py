@@ -25,7 +25,9 @@ _KINDS = (
 _QUOTA_FIELDS = frozenset(
     {"admin_consumer", "admin_path", "redis_key_prefix", "redis", "enable_path_suffixes", "_rules_"}
 )
-_LIMIT_FIELDS = frozenset({"rule_name", "global_threshold", "rule_items", "rejected_code", "rejected_msg", "redis", "_rules_"})
+_LIMIT_FIELDS = frozenset(
+    {"rule_name", "global_threshold", "rule_items", "rejected_code", "rejected_msg", "redis", "_rules_"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,11 @@ class Limit:
         """Give the counter of the first window that takes the request (to 2.2.3 only the first counts)."""
         for window in self.windows:
             if window.kind == "global_threshold":
-                return Counter(f"higress-token-ratelimit:{self.name}:global_threshold:{window.seconds}", window.tokens, window.seconds)
+                return Counter(
+                    f"higress-token-ratelimit:{self.name}:global_threshold:{window.seconds}",
+                    window.tokens,
+                    window.seconds,
+                )
             given = headers.get(window.header)
             if given is not None and window.takes(given):
                 key = f"higress-token-ratelimit:{self.name}:{window.kind}:{window.seconds}:{window.header}:{given}"
@@ -101,7 +107,8 @@ def read_limit(config: Mapping[str, Any], path: str, problems: ProblemsOf) -> Li
     _require(config, ("rule_name", "redis"), path, problems)
     windows: list[Window] = []
     if config.get("global_threshold"):
-        windows += _windows("global_threshold", "", None, config["global_threshold"], f"{path}.global_threshold", problems)
+        where = f"{path}.global_threshold"
+        windows += _windows(("global_threshold", "", None), config["global_threshold"], where, problems)
     for i, item in enumerate(config.get("rule_items") or []):
         windows += _item(item, f"{path}.rule_items[{i}]", problems)
     if not windows:
@@ -133,7 +140,7 @@ def _item(item: Mapping[str, Any], path: str, problems: ProblemsOf) -> list[Wind
     for i, limit in enumerate(item.get("limit_keys") or []):
         where = f"{path}.limit_keys[{i}]"
         value = _value(str(limit.get("key", "")), "_per_" in kind, f"{where}.key", problems)
-        windows += _windows(kind, header, value, limit, where, problems)
+        windows += _windows((kind, header, value), limit, where, problems)
     if not windows:
         problems.add(f"{path}.limit_keys", "is empty: the plugin would refuse its configuration")
     return windows
@@ -155,14 +162,13 @@ def _value(key: str, per: bool, path: str, problems: ProblemsOf) -> re.Pattern[s
 
 
 def _windows(
-    kind: str, header: str, value: re.Pattern[str] | str | None,
-    limit: Mapping[str, Any], path: str, problems: ProblemsOf,
-) -> list[Window]:  # fmt: skip
+    matched: tuple[str, str, re.Pattern[str] | str | None], limit: Mapping[str, Any], path: str, problems: ProblemsOf
+) -> list[Window]:
     given = [name for name in WINDOWS if name in limit]
     if len(given) != 1 or not isinstance(limit[given[0]], int) or limit[given[0]] <= 0:
         problems.add(path, f"must have exactly one of {', '.join(WINDOWS)}, above 0")
         return []
-    return [Window(kind, header, value, limit[given[0]], WINDOWS[given[0]])]
+    return [Window(*matched, limit[given[0]], WINDOWS[given[0]])]
 
 
 def _require(config: Mapping[str, Any], names: Sequence[str], path: str, problems: ProblemsOf) -> None:

@@ -28,7 +28,9 @@ class RuleTable:
         for i, rule in enumerate(config.get("_rules_") or []):
             where = f"matchRules[{i}]"
             if "_match_service_" in rule and problems:
-                problems.add(f"spec.{where}.service", "a stand-in has no rules by service: match the route or the domain")
+                problems.add(
+                    f"spec.{where}.service", "a stand-in has no rules by service: match the route or the domain"
+                )
             for route in rule.get("_match_route_") or []:
                 by_route.setdefault(route, i)
             by_domain += [(domain, i) for domain in rule.get("_match_domain_") or []]

@@ -14,7 +14,9 @@ BLACKHOLE = "blackhole.static"
 """Where routes lead that some plugin must answer or change: nothing listens there."""
 
 _FIELDS = frozenset({"name", "type", "domain", "port", "protocol", "sni"})
-_HOSTNAME = re.compile(r"(?=.{1,253}$)([a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)(\.[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)+")
+_HOSTNAME = re.compile(
+    r"(?=.{1,253}$)([a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)(\.[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)+"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,9 @@ def _read(registry: Mapping[str, Any], path: str, problems: ProblemsOf) -> Servi
         problems.add(f"{path}.type", f"{kind!r} is not one of dns, static: Higress would stop deleting services")
         return None
     if protocol not in ("http", "https"):
-        problems.add(f"{path}.protocol", f"{protocol!r} is not one of http, https: Higress would stop deleting services")
+        problems.add(
+            f"{path}.protocol", f"{protocol!r} is not one of http, https: Higress would stop deleting services"
+        )
     port = registry.get("port")
     if not isinstance(port, int) or not 0 < port < 65536:
         problems.add(f"{path}.port", f"{port!r} is no port")

@@ -55,7 +55,9 @@ def modules(wheels: Path, *others: Path) -> Iterator[tuple[str, bytes]]:
         yield path.stem.replace("_", "-"), path.read_bytes()
 
 
-def install(found: Iterator[tuple[str, bytes]], target: Path, *, dry: bool) -> tuple[Mapping[str, str], tuple[str, ...]]:
+def install(
+    found: Iterator[tuple[str, bytes]], target: Path, *, dry: bool
+) -> tuple[Mapping[str, str], tuple[str, ...]]:
     """Put programs into `target`; return name -> file for all, and the names that were (`dry`: would be) new."""
     files: dict[str, str] = {}
     fresh: list[str] = []

@@ -13,6 +13,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from ..spec import Budget, Price, Project, Site
+from ..spec.model import PriceTier
 
 UNLIMITED = 10**12
 """Tokens of a consumer with no budget above it."""
@@ -58,7 +59,8 @@ def _rates(site: Site, models: Iterable[str]) -> Iterator[Decimal]:
 
 
 def _all_rates(price: Price) -> Iterator[Decimal]:
-    for rates in (price, *price.tiers):
+    tiers: tuple[Price | PriceTier, ...] = (price, *price.tiers)
+    for rates in tiers:
         for rate in (rates.input, rates.output, rates.cache_read, rates.cache_write):
             if rate is not None:
                 yield rate

@@ -104,7 +104,11 @@ class Supervisor:
         try:
             self._until(all_run, seconds, "")
         except ServiceError:
-            failing = ", ".join(f"{i['name']} ({i['statename']}: see {i['logfile']})" for i in self._all() if i["statename"] != "RUNNING")
+            failing = ", ".join(
+                f"{i['name']} ({i['statename']}: see {i['logfile']})"
+                for i in self._all()
+                if i["statename"] != "RUNNING"
+            )
             raise ServiceError(f"not running: {failing}") from None
 
     def _until(self, condition: Any, seconds: float, complaint: str) -> None:

@@ -37,7 +37,7 @@ def virtual_hosts(
 
 
 def _shared(configs: list[dict[str, Any]]) -> dict[str, Any]:
-    """The commonest configuration of each filter that all routes configure: a thousand names need not stand ten times."""
+    """The commonest configuration of each filter that all routes configure: long lists of names stand once."""
     shared = {}
     for name in configs[0]:
         given = [config.get(name) for config in configs]

@@ -63,7 +63,7 @@ def read_plugins(objects: Iterable[Mapping[str, Any]], secrets: Secrets, problem
 
 
 def program_of(url: str) -> str:
-    """The program a URL names: `oci://host/path/key-auth:2.0.0` and `file:///opt/key-auth.wasm` both give `key-auth`."""
+    """The program a URL names: `oci://host/path/key-auth:2.0` and `file:///opt/key-auth.wasm` both give `key-auth`."""
     last = urlsplit(url).path.rsplit("/", 1)[-1]
     return re.sub(r"(\.wasm)?(@sha256:.*)?(:[^:]*)?$", "", last)
 
@@ -115,7 +115,9 @@ def _check_source(spec: Mapping[str, Any], problems: ProblemsOf) -> None:
         return
     try:
         parts = urlsplit(url if "://" in url else f"oci://{url}")
-        broken = parts.scheme not in _SCHEMES or not parts.path.strip("/") or parts.port == -1 or bool(re.search(r"\s", url))
+        broken = (
+            parts.scheme not in _SCHEMES or not parts.path.strip("/") or parts.port == -1 or bool(re.search(r"\s", url))
+        )
     except ValueError:
         broken = True
     if broken:
