@@ -140,9 +140,7 @@ def _thresholds(panel: Panel) -> Json:
 
 def _one_table(panel: Panel) -> list[Json]:
     """Join the queries to one row per identity, each query's value a column named by its legend."""
-    names = {
-        f"Value #{chr(ord('A') + i)}": query.legend for i, query in enumerate(panel.queries) if query.legend
-    }
+    names = {f"Value #{chr(ord('A') + i)}": query.legend for i, query in enumerate(panel.queries) if query.legend}
     return [
         {"id": "merge", "options": {}},
         {"id": "organize", "options": {"excludeByName": {"Time": True}, "renameByName": names}},

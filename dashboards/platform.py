@@ -54,7 +54,7 @@ CONTROLLER = Row(
             "Since the last success",
             "Grows to one interval and falls back; the alert fires above ten minutes.",
             Unit.SECONDS,
-            (Query("time() - max(ai_gateway_controller_last_success_timestamp_seconds)", "age"),),
+            (Query("time() - max(aigw_budget_last_success_timestamp_seconds)", "age"),),
             kind=Kind.NUMBER,
             width=6,
             height=6,
@@ -65,15 +65,18 @@ CONTROLLER = Row(
             "A run takes",
             "Seconds of the last run.",
             Unit.SECONDS,
-            (Query("max(ai_gateway_controller_run_seconds)", "run"),),
+            (Query("max(aigw_budget_run_seconds)", "run"),),
             width=9,
             height=6,
         ),
         Panel(
-            "Tokens without a price",
-            "Tokens of this period for models that the price table does not know.",
+            "Models without a price, consumers of no Project",
+            "What the last run found in the counters and could not book as usual; both should be 0.",
             Unit.COUNT,
-            (Query("sum by (model) (ai_gateway_unpriced_tokens)", "{{model}}"),),
+            (
+                Query("max(aigw_budget_unpriced_models)", "models without a price"),
+                Query("max(aigw_budget_strangers)", "consumers of no Project"),
+            ),
             width=9,
             height=6,
         ),
@@ -125,11 +128,7 @@ CLUSTER = Row(
             "Nodes ready",
             "By node; 0 is not ready.",
             Unit.COUNT,
-            (
-                Query(
-                    'max by (node) (kube_node_status_condition{condition="Ready",status="true"})', "{{node}}"
-                ),
-            ),
+            (Query('max by (node) (kube_node_status_condition{condition="Ready",status="true"})', "{{node}}"),),
             width=8,
         ),
         Panel(

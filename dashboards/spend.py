@@ -1,6 +1,6 @@
 """Spend: the ledger of the budget controller, at every level a budget can be set on."""
 
-from .identity import PEOPLE, VARIABLES
+from .identity import VARIABLES
 from .model import Dashboard, Kind, Panel, Query, Row, Unit
 
 # Level of a budget -> the labels that name it.
@@ -11,12 +11,12 @@ LEVELS = {
     "user": "org, project, group, user",
 }
 # A budget of a wider level has empty labels below it, so every choice of a variable must also keep "".
-_WITHIN = 'org=~"$org",project=~"$project|",group=~"$group|",user=~"$user|"'
+_WITHIN = 'org=~"$org|",project=~"$project|",group=~"$group|",user=~"$user|"'
 MONEY = ("limit", "spent", "leased", "left", "forecast")
 
 
 def _money(what: str, level: str) -> str:
-    return f'max by ({LEVELS[level]}) (ai_gateway_budget_{what}_usd{{scope="{level}",{_WITHIN}}})'
+    return f'max by ({LEVELS[level]}) (ai_gateway:budget:usd{{amount="{what}",kind="{level}",{_WITHIN}}})'
 
 
 def _table(level: str) -> Panel:
@@ -55,7 +55,7 @@ TOTALS = Row(
             "Unattributed",
             "Debited by the gateway but seen by no counter in time; booked at the worst price.",
             Unit.USD,
-            (Query(f"sum(ai_gateway_unattributed_usd{{{PEOPLE}}})", "unattributed"),),
+            (Query(f"sum({_money('unattributed', 'org')})", "unattributed"),),
             kind=Kind.NUMBER,
             width=4,
             height=4,
@@ -89,24 +89,29 @@ USED = Row(
 
 SPENT_BY = Row(
     "Top users and models",
-    tuple(
+    (
         Panel(
-            f"Top {label}s",
-            "Spent in this period.",
+            "Top users",
+            "Spent in each user's current period; the controller's report has every user.",
+            Unit.USD,
+            (Query(f"topk(10, {_money('spent', 'user')})", "{{project}} / {{user}}"),),
+            kind=Kind.BARS,
+            width=12,
+        ),
+        Panel(
+            "Top models",
+            "Spent this month.",
             Unit.USD,
             (
                 Query(
-                    f'topk(10, sum by ({by}) (ai_gateway_spent_usd{{{PEOPLE},model=~"$model"}}))',
-                    legend,
+                    "topk(10, sum by (model) (ai_gateway:model_spent:usd"
+                    '{kind="project",project=~"$project",model=~"$model"}))',
+                    "{{model}}",
                 ),
             ),
             kind=Kind.BARS,
             width=12,
-        )
-        for label, by, legend in (
-            ("user", "project, user", "{{project}} / {{user}}"),
-            ("model", "model", "{{model}}"),
-        )
+        ),
     ),
 )
 
@@ -121,15 +126,10 @@ COURSE = Row(
             width=12,
         ),
         Panel(
-            "Unattributed by user",
+            "Unattributed by project",
             "A line that keeps growing means that a counter is missing: see the runbook.",
             Unit.USD,
-            (
-                Query(
-                    f"sum by (project, user) (ai_gateway_unattributed_usd{{{PEOPLE}}})",
-                    "{{project}} / {{user}}",
-                ),
-            ),
+            (Query(_money("unattributed", "project"), "{{project}}"),),
             width=12,
         ),
     ),

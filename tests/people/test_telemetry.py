@@ -196,13 +196,13 @@ def test_every_metric_goes_to_the_platform_and_a_projects_own_to_it(alloy: Block
         in component(alloy, "prometheus.relabel", "slim").attributes["forward_to"]
     )
 
-    def tenants(ai_route: str, project: str) -> set[str]:
+    def tenants(ai_route: str, project: str, kind: str = "", scope: str = "") -> set[str]:
         found = set()
         for name in PROJECTS:
             block = component(alloy, "prometheus.relabel", name.replace("-", "_"))
             (rule,) = block.all("rule")
             assert rule.attributes["action"] == "keep"
-            if re2.fullmatch(rule.attributes["regex"], f"{ai_route};{project}"):
+            if re2.fullmatch(rule.attributes["regex"], f"{ai_route};{project};{kind};{scope}"):
                 (endpoint,) = component(alloy, "prometheus.remote_write", name.replace("-", "_")).all("endpoint")
                 found.add(endpoint.attributes["headers"]["X-Scope-OrgID"])
         return found
@@ -214,6 +214,11 @@ def test_every_metric_goes_to_the_platform_and_a_projects_own_to_it(alloy: Block
     assert tenants("", "beacon") == {"beacon"}
     assert tenants("", "") == set()
     assert tenants("comet.x", "") == set()
+    # The budget controller's gauges.
+    assert tenants("", "", "project", "atlas") == {"atlas"}
+    assert tenants("", "", "group", "atlas-x/dev") == {"atlas-x"}
+    assert tenants("", "", "user", "beacon.tina") == {"beacon"}
+    assert tenants("", "", "org", "atlas") == set()
 
 
 def test_spans_keep_an_allow_list(alloy: Block) -> None:
