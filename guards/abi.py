@@ -56,6 +56,10 @@ def _sections(module: bytes) -> list[tuple[int, bytes]]:
     return sections
 
 
+def _section(kind: int, content: bytes) -> bytes:
+    return bytes([kind]) + _write_number(len(content)) + content
+
+
 def _entries(section: bytes) -> list[tuple[str, bytes]]:
     """The export section's entries: the name, and kind and index as they stand."""
     count, at = _read_number(section, 0)
@@ -85,8 +89,9 @@ def renamed(module: bytes, old: str, new: str) -> bytes:
             entries = _entries(content)
             names = [((new if name == old else name).encode(), rest) for name, rest in entries]
             body = b"".join(_write_number(len(name)) + name + rest for name, rest in names)
-            content = _write_number(len(entries)) + body
-        out += bytes([kind]) + _write_number(len(content)) + content
+            out += _section(kind, _write_number(len(entries)) + body)
+        else:
+            out += _section(kind, content)
     return bytes(out)
 
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from guards.gateway import JSON, Gateway, Reply, Route, bootstrap, key_auth, stock_binary, wasm_filter
 
 from guards import upstream
-from guards.gateway import JSON, Gateway, Reply, Route, bootstrap, key_auth, stock_binary, wasm_filter
 
 POSTED = ["/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses", "/v1/messages"]
 ALIAS = "x-higress-llm-model"
@@ -26,8 +26,14 @@ class World:
     provider: upstream.Provider
 
     def post(
-        self, body: JSON | bytes, path: str = POSTED[0], key: str = "k-alice", headers: tuple[tuple[str, str], ...] = (),
-        host: str = "atlas.localhost", chunked: bool = False,
+        self,
+        body: JSON | bytes,
+        path: str = POSTED[0],
+        *,
+        key: str = "k-alice",
+        headers: tuple[tuple[str, str], ...] = (),
+        host: str = "atlas.localhost",
+        chunked: bool = False,
     ) -> Reply:
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
         auth = (("authorization", f"Bearer {key}"),) if key else ()
@@ -42,7 +48,13 @@ def routes(project: str, aliases: dict[str, str]) -> list[tuple[Route, list[str]
     return [*chosen, (entry, POSTED), (Route(f"{project}--models", entry.cluster), ["/v1/models"])]
 
 
-ATLAS = {"coding-default": "outbound|443||atlas-a.dns", "bulk": "outbound|443||atlas-a.dns", "my.metric.consumer.model": "outbound|443||atlas-a.dns"}
+PROVIDER_A = "outbound|443||atlas-a.dns"
+ATLAS = {
+    "coding-default": PROVIDER_A,
+    "bulk": PROVIDER_A,
+    "my.metric.consumer.model": PROVIDER_A,
+    "dead": "outbound|443||dead.dns",
+}
 BEACON = {"chat": "outbound|443||beacon-b.dns"}
 
 
@@ -59,7 +71,12 @@ ENTRANCE = {"stage": "entrance", "strip": ["x-secret-steering"], "strip_prefixes
 IDENTITY = {
     "stage": "assign",
     **rules(
-        atlas={"org": "acme", "project": "atlas", "groups": {"dev": ["alice", "eve"], "ops": ["bob"]}, "blocked": {"users": ["eve"]}},
+        atlas={
+            "org": "acme",
+            "project": "atlas",
+            "groups": {"dev": ["alice", "eve"], "ops": ["bob"]},
+            "blocked": {"users": ["eve"]},
+        },
         beacon={"org": "acme", "project": "beacon", "groups": {"core": ["mallory"]}},
     ),
 }
@@ -111,9 +128,9 @@ def binaries(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def running(binaries: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """One gateway for all tests."""
     provider, server = upstream.start()
-    clusters = {"outbound|443||atlas-a.dns": provider.port, "outbound|443||beacon-b.dns": provider.port}
+    clusters = {PROVIDER_A: provider.port, "outbound|443||beacon-b.dns": provider.port}
     # Nothing listens on port 1.
-    clusters["outbound|80||blackhole.static"] = 1
+    clusters |= {"outbound|80||blackhole.static": 1, "outbound|443||dead.dns": 1}
     hosts = {"atlas.localhost": routes("atlas", ATLAS), "beacon.localhost": routes("beacon", BEACON)}
     gateway = Gateway(bootstrap(chain(binaries), hosts, clusters), tmp_path_factory.mktemp("envoy"))
     yield World(gateway, provider)

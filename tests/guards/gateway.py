@@ -5,6 +5,7 @@ Stand-in: Envoy's own api_key_auth for Higress's key-auth.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import importlib.util
 import json
@@ -230,12 +231,17 @@ class Gateway:
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
 
     def send(
-        self, method: str, path: str, headers: Sequence[tuple[str, str]], body: bytes | None = None, chunked: bool = False
+        self,
+        method: str,
+        path: str,
+        headers: Sequence[tuple[str, str]],
+        body: bytes | None = None,
+        chunked: bool = False,
     ) -> Reply:
         """Sends exactly these headers (host included) and reads the whole answer."""
         connection = self.connect()
         try:
-            self.begin(connection, method, path, headers, body, chunked)
+            self.begin(connection, method, path, headers, body, chunked=chunked)
             response = connection.getresponse()
             return Reply(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
         finally:
@@ -248,6 +254,7 @@ class Gateway:
         path: str,
         headers: Sequence[tuple[str, str]],
         body: bytes | None,
+        *,
         chunked: bool = False,
     ) -> None:
         """Sends the request and leaves the answer to be read."""
@@ -264,10 +271,9 @@ class Gateway:
         if chunked:
             pieces = [body[at : at + 1000] for at in range(0, len(body), 1000)] + [b""]
             body = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces)
-        try:
+        # Refused before the body was read: the answer is there all the same.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             connection.send(body)
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # refused before the body was read: the answer is there all the same
 
     def counters(self) -> dict[tuple[str, str, str, str, str], int]:
         """The guards' counters by (name, route, cluster, model, consumer), as Prometheus sees them."""
@@ -279,6 +285,9 @@ class Gateway:
             labels, value = rest.rsplit("} ", 1)
             pairs = dict(pair.split("=", 1) for pair in labels.split('",'))
             values = {key: text.strip('"') for key, text in pairs.items()}
-            key = (name.split("_metric_", 1)[1], *(values[f"ai_{k}"] for k in ("route", "cluster", "model", "consumer")))
+            key = (
+                name.split("_metric_", 1)[1],
+                *(values[f"ai_{k}"] for k in ("route", "cluster", "model", "consumer")),
+            )
             found[key] = int(value)
         return found  # type: ignore[return-value]

@@ -72,8 +72,6 @@ class _Handler(BaseHTTPRequestHandler):
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
 
-    do_GET = do_POST
-
     def _send(self, answer: Answer) -> None:
         self.send_response(answer.status)
         for key, value in answer.headers:

@@ -50,7 +50,10 @@ pub fn model(body: &[u8]) -> Result<Model, Refusal> {
     let mut visit = |path: &Path<'_>, value: Value<'_>, _: Range<usize>| {
         if path.depth() == 1 && path.is(&["model"]) {
             if let Value::String(text) = value {
-                found = Some(Model { name: text.text().into_owned(), span: text.span() });
+                found = Some(Model {
+                    name: text.text().into_owned(),
+                    span: text.span(),
+                });
             }
         }
     };
@@ -67,7 +70,10 @@ impl Allowlist {
     pub fn models(&self, project: &str, group: &str) -> Result<&[String], Refusal> {
         let group = self.groups.get(group).filter(|_| project == self.project);
         group.map(Vec::as_slice).ok_or_else(|| {
-            let message = format!("Your group may use no model of the Project {}. Ask its owner.", self.project);
+            let message = format!(
+                "Your group may use no model of the Project {}. Ask its owner.",
+                self.project
+            );
             Refusal::new(403, GATE, "model_not_allowed", message)
         })
     }
@@ -76,14 +82,26 @@ impl Allowlist {
     ///
     /// # Errors
     /// 403, naming what is allowed.
-    pub fn decide<'a>(&'a self, allowed: &'a [String], workload: Option<&str>, model: &'a str) -> Result<&'a str, Refusal> {
-        let wanted = workload.and_then(|workload| self.workloads.get(workload)).map_or(model, String::as_str);
+    pub fn decide<'a>(
+        &'a self,
+        allowed: &'a [String],
+        workload: Option<&str>,
+        model: &'a str,
+    ) -> Result<&'a str, Refusal> {
+        let wanted = workload
+            .and_then(|workload| self.workloads.get(workload))
+            .map_or(model, String::as_str);
         if allowed.iter().any(|alias| alias == wanted) {
             return Ok(wanted);
         }
         let shown: String = wanted.chars().take(100).collect();
-        let message = format!("Your group may not use the model {shown}. It may use: {}.", allowed.join(", "));
-        Err(Refusal::new(403, GATE, "model_not_allowed", message).param("model").detail("allowed", allowed.to_vec()))
+        let message = format!(
+            "Your group may not use the model {shown}. It may use: {}.",
+            allowed.join(", ")
+        );
+        Err(Refusal::new(403, GATE, "model_not_allowed", message)
+            .param("model")
+            .detail("allowed", allowed.to_vec()))
     }
 
     /// The answer to `/v1/models`.

@@ -47,9 +47,9 @@ impl Identity {
                 let entrance: Entrance = serde_json::from_slice(config).map_err(|error| error.to_string())?;
                 Ok(Identity::Entrance(entrance))
             }
-            StageName::Assign => {
-                Ok(Identity::Assign(Rules::<TableConfig>::parse(config, &["stage"])?.try_map(Table::new)?))
-            }
+            StageName::Assign => Ok(Identity::Assign(
+                Rules::<TableConfig>::parse(config, &["stage"])?.try_map(Table::new)?,
+            )),
         }
     }
 }
@@ -70,8 +70,14 @@ impl Entrance {
     /// Whether a client has no business sending this header. Underscores count as dashes: some servers read them so.
     pub fn forged(&self, name: &str) -> bool {
         let name = name.to_ascii_lowercase().replace('_', "-");
-        let fixed = ALWAYS.contains(&name.as_str()) || ALWAYS_PREFIXES.iter().any(|start| name.starts_with(start));
-        fixed || self.strip.contains(&name) || self.strip_prefixes.iter().any(|start| name.starts_with(start.as_str()))
+        let fixed =
+            ALWAYS.contains(&name.as_str()) || ALWAYS_PREFIXES.iter().any(|start| name.starts_with(start));
+        fixed
+            || self.strip.contains(&name)
+            || self
+                .strip_prefixes
+                .iter()
+                .any(|start| name.starts_with(start.as_str()))
     }
 }
 
@@ -126,7 +132,12 @@ impl Table {
                 }
             }
         }
-        Ok(Table { org: config.org, project: config.project, users, blocked: config.blocked })
+        Ok(Table {
+            org: config.org,
+            project: config.project,
+            users,
+            blocked: config.blocked,
+        })
     }
 
     /// The person behind the values of the consumer header.
@@ -138,8 +149,12 @@ impl Table {
             let message = "No key was accepted. Send your Project key as Authorization: Bearer <key>.";
             return Err(Refusal::new(401, GATE, "key_missing", message));
         };
-        let named = std::str::from_utf8(consumer).ok().and_then(|consumer| consumer.split_once('.'));
-        let user = named.filter(|(project, _)| *project == self.project).map(|(_, user)| user);
+        let named = std::str::from_utf8(consumer)
+            .ok()
+            .and_then(|consumer| consumer.split_once('.'));
+        let user = named
+            .filter(|(project, _)| *project == self.project)
+            .map(|(_, user)| user);
         let Some((user, group)) = user.and_then(|user| Some((user, self.users.get(user)?))) else {
             let message = format!(
                 "This key is not of the Project {}, whose host was asked. Use that Project's key, or your Project's URL.",
@@ -148,9 +163,17 @@ impl Table {
             return Err(Refusal::new(403, GATE, "key_wrong_project", message));
         };
         if self.blocked.users.contains(user) || self.blocked.groups.contains(group) {
-            let message = format!("{user} of the group {group} is blocked in the Project {}. Ask its owner.", self.project);
+            let message = format!(
+                "{user} of the group {group} is blocked in the Project {}. Ask its owner.",
+                self.project
+            );
             return Err(Refusal::new(403, GATE, "blocked", message));
         }
-        Ok(Person { org: &self.org, project: &self.project, group, user })
+        Ok(Person {
+            org: &self.org,
+            project: &self.project,
+            group,
+            user,
+        })
     }
 }

@@ -29,7 +29,11 @@ pub struct Str<'a> {
 }
 
 impl<'a> Str<'a> {
-    const EMPTY: Str<'static> = Str { raw: b"", start: 0, escaped: false };
+    const EMPTY: Str<'static> = Str {
+        raw: b"",
+        start: 0,
+        escaped: false,
+    };
 
     /// The bytes between the quotes, escapes as they are. Valid UTF-8.
     pub fn raw(&self) -> &'a [u8] {
@@ -113,7 +117,11 @@ impl<'a> Path<'a> {
 
     /// The nearest key: the value's own, or that of the array it is in.
     pub fn nearest_key(&self) -> Option<Str<'a>> {
-        self.frames.iter().rev().find(|frame| !frame.array).map(|frame| frame.key)
+        self.frames
+            .iter()
+            .rev()
+            .find(|frame| !frame.array)
+            .map(|frame| frame.key)
     }
 
     /// Where the container at a level begins in the body: its identity. (1 is the outermost)
@@ -165,7 +173,12 @@ impl<F: FnMut(&Path<'_>, Value<'_>, Range<usize>)> Visitor for F {
 /// # Errors
 /// When it is not exactly one JSON text in UTF-8, or says one thing twice.
 pub fn scan<'a>(body: &'a [u8], visitor: &mut impl Visitor) -> Result<(), Malformed> {
-    let mut scanner = Scanner { body, at: 0, path: Path::default(), hashes: Vec::new() };
+    let mut scanner = Scanner {
+        body,
+        at: 0,
+        path: Path::default(),
+        hashes: Vec::new(),
+    };
     if body.starts_with(b"\xEF\xBB\xBF") {
         return scanner.fail("it begins with a byte order mark");
     }
@@ -289,7 +302,13 @@ impl<'a> Scanner<'a> {
             return self.fail("it is nested too deeply");
         }
         visitor.value(&self.path, Value::Open, self.at..self.at + 1);
-        let frame = Frame { array, key: Str::EMPTY, index: 0, start: self.at, hashes: self.hashes.len() };
+        let frame = Frame {
+            array,
+            key: Str::EMPTY,
+            index: 0,
+            start: self.at,
+            hashes: self.hashes.len(),
+        };
         self.path.frames.push(frame);
         self.at += 1;
         Ok(false)
@@ -514,7 +533,9 @@ impl<'a> Chars<'a> {
 
     fn unit(&self) -> Option<u32> {
         let digits = self.rest.get(2..6).filter(|_| self.rest.starts_with(b"\\u"))?;
-        digits.iter().try_fold(0, |value, digit| Some(value * 16 + char::from(*digit).to_digit(16)?))
+        digits.iter().try_fold(0, |value, digit| {
+            Some(value * 16 + char::from(*digit).to_digit(16)?)
+        })
     }
 
     fn skip(&mut self, bytes: usize) {
@@ -540,7 +561,11 @@ impl<'a> Iterator for Chars<'a> {
 
     fn next(&mut self) -> Option<Piece<'a>> {
         if self.rest.first() != Some(&b'\\') {
-            let length = self.rest.iter().position(|byte| *byte == b'\\').unwrap_or(self.rest.len());
+            let length = self
+                .rest
+                .iter()
+                .position(|byte| *byte == b'\\')
+                .unwrap_or(self.rest.len());
             let (plain, rest) = self.rest.split_at_checked(length)?;
             self.rest = rest;
             return (!plain.is_empty()).then_some(Piece::Plain(plain));

@@ -48,7 +48,11 @@ impl Labels {
 
 /// A value in which none of the words stands before a dot.
 fn safe(value: &str, words: &[&str]) -> String {
-    let mut text = if value.is_empty() { "none".to_owned() } else { format!("{value}.") };
+    let mut text = if value.is_empty() {
+        "none".to_owned()
+    } else {
+        format!("{value}.")
+    };
     if value.is_empty() {
         return text;
     }
@@ -64,5 +68,9 @@ fn safe(value: &str, words: &[&str]) -> String {
 /// A model's name as a provider may have made it up: cut, and without characters that no name has.
 fn plain(model: &str) -> String {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "._-:/@+".contains(c);
-    model.chars().take(MAX_MODEL).map(|c| if allowed(c) { c } else { '_' }).collect()
+    model
+        .chars()
+        .take(MAX_MODEL)
+        .map(|c| if allowed(c) { c } else { '_' })
+        .collect()
 }

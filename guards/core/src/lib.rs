@@ -12,4 +12,5 @@ pub mod request;
 pub mod rules;
 pub mod shape;
 pub mod sse;
+pub mod texts;
 pub mod usage;

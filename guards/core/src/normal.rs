@@ -44,7 +44,10 @@ pub struct Normal {
 impl Normal {
     /// With room for a body's texts.
     pub fn with_capacity(bytes: usize) -> Self {
-        Normal { out: Vec::with_capacity(bytes), hidden: String::new() }
+        Normal {
+            out: Vec::with_capacity(bytes),
+            hidden: String::new(),
+        }
     }
 
     /// The texts so far. Valid UTF-8.
@@ -72,7 +75,8 @@ impl Normal {
     /// Bytes that are in normal form already.
     pub fn again(&mut self, bytes: &[u8]) {
         let spaced = self.out.last() == Some(&SPACE);
-        self.out.extend_from_slice(bytes.strip_prefix(b" ").filter(|_| spaced).unwrap_or(bytes));
+        self.out
+            .extend_from_slice(bytes.strip_prefix(b" ").filter(|_| spaced).unwrap_or(bytes));
     }
 
     /// What stood in tag characters since the last call.
@@ -148,7 +152,8 @@ impl Normal {
         for low in part.to_lowercase() {
             if !('\u{300}'..='\u{36F}').contains(&low) && !low.is_control() {
                 let latin = latin(low);
-                self.out.extend_from_slice(latin.encode_utf8(&mut [0; 4]).as_bytes());
+                self.out
+                    .extend_from_slice(latin.encode_utf8(&mut [0; 4]).as_bytes());
             }
         }
     }
@@ -194,7 +199,10 @@ fn latin(c: char) -> char {
         'ᴢ' | 'ζ' => 'z',
         _ => match u32::from(c) {
             letter @ (0x1F150..=0x1F169 | 0x1F170..=0x1F189 | 0x1F1E6..=0x1F1FF) => {
-                let first = [0x1F1E6, 0x1F170, 0x1F150].into_iter().find(|first| *first <= letter).unwrap_or(letter);
+                let first = [0x1F1E6, 0x1F170, 0x1F150]
+                    .into_iter()
+                    .find(|first| *first <= letter)
+                    .unwrap_or(letter);
                 char::from_u32(u32::from(b'a') + letter - first).unwrap_or(c)
             }
             _ => c,

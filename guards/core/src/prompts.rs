@@ -58,7 +58,10 @@ pub fn parse(config: &[u8]) -> Result<Rules<PromptGuard>, String> {
             None => Rc::new(Matcher::new(&key.0, &key.1, quick)?),
         };
         sets.insert(key, matcher.clone());
-        Ok(PromptGuard { matcher, max_body_bytes: rule.max_body_bytes })
+        Ok(PromptGuard {
+            matcher,
+            max_body_bytes: rule.max_body_bytes,
+        })
     })
 }
 
@@ -68,12 +71,18 @@ impl PromptGuard {
     /// # Errors
     /// 400 when it is malformed, 403 when it carries what it may not.
     pub fn check(&self, body: &[u8]) -> Result<(), Refusal> {
-        let mut texts = Texts { normal: Normal::with_capacity(body.len() + body.len() / 8), parts: Vec::new(), array: None, seam: self.matcher.seam };
+        let mut texts = Texts {
+            normal: Normal::with_capacity(body.len() + body.len() / 8),
+            parts: Vec::new(),
+            array: None,
+            seam: self.matcher.seam,
+        };
         request::read(body, &mut texts).map_err(|malformed| Refusal::malformed(GATE, malformed.reason))?;
         match self.matcher.find(texts.finish()) {
             None => Ok(()),
             Some(what) => {
-                let message = format!("The request was refused because of its wording ({what}). Put it differently.");
+                let message =
+                    format!("The request was refused because of its wording ({what}). Put it differently.");
                 Err(Refusal::new(403, GATE, "prompt_blocked", message))
             }
         }
@@ -136,7 +145,9 @@ impl Texts {
             for part in &parts {
                 let text = self.normal.bytes().get(part.clone()).unwrap_or_default();
                 let piece = match (text.get(..self.seam), text.len().checked_sub(self.seam)) {
-                    (Some(head), Some(tail)) if tail > self.seam => [head, b"\n", text.get(tail..).unwrap_or_default()].concat(),
+                    (Some(head), Some(tail)) if tail > self.seam => {
+                        [head, b"\n", text.get(tail..).unwrap_or_default()].concat()
+                    }
                     _ => text.to_vec(),
                 };
                 self.normal.again(&piece);
@@ -201,13 +212,24 @@ impl Matcher {
                 }
             }
         }
-        let kind = if quick { AhoCorasickKind::DFA } else { AhoCorasickKind::ContiguousNFA };
-        let automaton = AhoCorasick::builder().match_kind(MatchKind::Standard).kind(Some(kind)).build(&texts);
+        let kind = if quick {
+            AhoCorasickKind::DFA
+        } else {
+            AhoCorasickKind::ContiguousNFA
+        };
+        let automaton = AhoCorasick::builder()
+            .match_kind(MatchKind::Standard)
+            .kind(Some(kind))
+            .build(&texts);
         Ok(Matcher {
             automaton: automaton.map_err(|error| error.to_string())?,
             needles,
             phrases: phrases.to_vec(),
-            seam: if regexes.is_empty() { longest } else { longest.max(PATTERN_SEAM) },
+            seam: if regexes.is_empty() {
+                longest
+            } else {
+                longest.max(PATTERN_SEAM)
+            },
             patterns: regexes,
             always,
         })
@@ -218,7 +240,10 @@ impl Matcher {
         for hit in self.automaton.find_overlapping_iter(text) {
             match self.needles.get(hit.pattern().as_usize()) {
                 Some(Needle::Phrase(phrase)) => {
-                    return self.phrases.get(*phrase).map(|phrase| format!("the phrase \"{phrase}\""));
+                    return self
+                        .phrases
+                        .get(*phrase)
+                        .map(|phrase| format!("the phrase \"{phrase}\""));
                 }
                 Some(Needle::Literal(pattern)) => {
                     if let Some(wanted) = wanted.get_mut(*pattern) {
@@ -242,7 +267,9 @@ impl Matcher {
 
 /// Without backtracking, so linear in the text. `^` and `$` are the ends of one text of the request.
 fn regex(pattern: &str) -> Result<Regex, String> {
-    let config = Regex::config().nfa_size_limit(Some(1 << 20)).hybrid_cache_capacity(1 << 18);
+    let config = Regex::config()
+        .nfa_size_limit(Some(1 << 20))
+        .hybrid_cache_capacity(1 << 18);
     Regex::builder()
         .syntax(syntax::Config::new().case_insensitive(true).multi_line(true))
         .configure(config)
@@ -258,7 +285,10 @@ fn literals(pattern: &str) -> Result<Option<Vec<Vec<u8>>>, String> {
     let hir = regex_syntax::parse(pattern).map_err(|error| error.to_string())?;
     Ok(required(&hir).map(|seq| {
         let literals = seq.literals().unwrap_or_default();
-        literals.iter().map(|literal| literal.as_bytes().to_ascii_lowercase()).collect()
+        literals
+            .iter()
+            .map(|literal| literal.as_bytes().to_ascii_lowercase())
+            .collect()
     }))
 }
 
@@ -268,11 +298,17 @@ fn required(hir: &Hir) -> Option<Seq> {
     let parts: Vec<Seq> = match hir.kind() {
         HirKind::Concat(parts) => parts.iter().filter_map(required).collect(),
         HirKind::Capture(capture) => required(&capture.sub).into_iter().collect(),
-        HirKind::Repetition(repetition) if repetition.min > 0 => required(&repetition.sub).into_iter().collect(),
+        HirKind::Repetition(repetition) if repetition.min > 0 => {
+            required(&repetition.sub).into_iter().collect()
+        }
         _ => Vec::new(),
     };
-    let useful = |seq: &Seq| seq.min_literal_len().is_some_and(|length| length >= SHORTEST_LITERAL);
-    own.into_iter().chain(parts).filter(useful).max_by_key(|seq| {
-        (seq.min_literal_len(), std::cmp::Reverse(seq.len()))
-    })
+    let useful = |seq: &Seq| {
+        seq.min_literal_len()
+            .is_some_and(|length| length >= SHORTEST_LITERAL)
+    };
+    own.into_iter()
+        .chain(parts)
+        .filter(useful)
+        .max_by_key(|seq| (seq.min_literal_len(), std::cmp::Reverse(seq.len())))
 }

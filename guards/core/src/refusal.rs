@@ -22,7 +22,14 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal without a field to blame.
     pub fn new(status: u32, gate: &'static str, code: &'static str, message: impl Into<String>) -> Self {
-        Refusal { status, gate, code, message: message.into(), param: None, details: Map::new() }
+        Refusal {
+            status,
+            gate,
+            code,
+            message: message.into(),
+            param: None,
+            details: Map::new(),
+        }
     }
 
     /// Blames a field of the request.
@@ -63,7 +70,8 @@ impl Refusal {
 
     /// The guard has no config that it could obey.
     pub fn misconfigured(gate: &'static str) -> Self {
-        let message = format!("The gate {gate} has no valid configuration, so nothing passes. Tell the operator.");
+        let message =
+            format!("The gate {gate} has no valid configuration, so nothing passes. Tell the operator.");
         Refusal::new(503, gate, "guard_misconfigured", message)
     }
 
@@ -75,13 +83,15 @@ impl Refusal {
 
     /// The body is longer than the Project allows.
     pub fn too_large(gate: &'static str, limit: usize) -> Self {
-        let message = format!("The request body is larger than {limit} bytes, the limit of this Project. Send less.");
+        let message =
+            format!("The request body is larger than {limit} bytes, the limit of this Project. Send less.");
         Refusal::new(413, gate, "body_too_large", message).detail("limit", limit)
     }
 
     /// The body is compressed.
     pub fn encoded(gate: &'static str) -> Self {
-        let message = "The request body is compressed, so it cannot be checked. Send it without content-encoding.";
+        let message =
+            "The request body is compressed, so it cannot be checked. Send it without content-encoding.";
         Refusal::new(415, gate, "body_encoded", message)
     }
 }

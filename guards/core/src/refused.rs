@@ -40,35 +40,63 @@ pub fn explain(local: &Local<'_>) -> Outcome {
     }
     let details = local.details.to_ascii_lowercase();
     let says = |words: &[&str]| {
-        words.iter().any(|word| details.contains(word) || contains(local.body, word.as_bytes()))
+        words
+            .iter()
+            .any(|word| details.contains(word) || contains(local.body, word.as_bytes()))
     };
     Outcome::Replace(match local.status {
         401 => unauthorized(local),
         403 if says(&["quota"]) => quota(),
-        403 if says(&["key-auth", "key_auth", "key auth", "consumer", "api_key", "not_allowed"]) => other_project(),
+        403 if says(&[
+            "key-auth",
+            "key_auth",
+            "key auth",
+            "consumer",
+            "api_key",
+            "not_allowed",
+        ]) =>
+        {
+            other_project()
+        }
         429 => too_many(local),
-        403 => Refusal::new(403, "gateway", "forbidden", "The gateway refused this request. Ask the operator."),
+        403 => Refusal::new(
+            403,
+            "gateway",
+            "forbidden",
+            "The gateway refused this request. Ask the operator.",
+        ),
         404 => Refusal::route_unknown("gateway"),
-        408 => Refusal::new(408, "gateway", "request_timeout", "The request took too long to arrive. Send it again."),
+        408 => Refusal::new(
+            408,
+            "gateway",
+            "request_timeout",
+            "The request took too long to arrive. Send it again.",
+        ),
         413 => {
             let message = "The request is larger than the gateway's buffer. Send less.";
             Refusal::new(413, "gateway", "body_too_large", message)
         }
         502..=504 => unavailable(local.status, &details),
         status => {
-            let message = "The gateway could not serve this request. Try again; if it stays, tell the operator.";
+            let message =
+                "The gateway could not serve this request. Try again; if it stays, tell the operator.";
             Refusal::new(status, "gateway", "gateway_error", message)
         }
     })
 }
 
 fn contains(body: &[u8], word: &[u8]) -> bool {
-    body.windows(word.len()).any(|window| window.eq_ignore_ascii_case(word))
+    body.windows(word.len())
+        .any(|window| window.eq_ignore_ascii_case(word))
 }
 
 fn is_error_object(body: &[u8]) -> bool {
     let object = serde_json::from_slice::<Value>(body).ok();
-    object.is_some_and(|object| object.get("error").is_some_and(|error| error.get("message").is_some()))
+    object.is_some_and(|object| {
+        object
+            .get("error")
+            .is_some_and(|error| error.get("message").is_some())
+    })
 }
 
 fn unauthorized(local: &Local<'_>) -> Refusal {
@@ -86,12 +114,15 @@ fn other_project() -> Refusal {
 }
 
 fn quota() -> Refusal {
-    let message = "Your budget is used up. Ask your Project's owner to raise it, or wait for the next budget period.";
+    let message =
+        "Your budget is used up. Ask your Project's owner to raise it, or wait for the next budget period.";
     Refusal::new(403, "ai-quota", "quota_exhausted", message)
 }
 
 fn too_many(local: &Local<'_>) -> Refusal {
-    let wait = local.reset.map_or_else(|| "a while".to_owned(), |seconds| format!("{seconds} s"));
+    let wait = local
+        .reset
+        .map_or_else(|| "a while".to_owned(), |seconds| format!("{seconds} s"));
     let message = format!("A token limit of your Project is reached. Try again in {wait}.");
     let refusal = Refusal::new(429, "ai-token-ratelimit", "token_limit_exceeded", message);
     match local.reset {
@@ -102,7 +133,8 @@ fn too_many(local: &Local<'_>) -> Refusal {
 
 fn unavailable(status: u32, details: &str) -> Refusal {
     if details.contains("ext_authz") || details.contains("redis") || details.contains("ai-quota") {
-        let message = "The budget cannot be checked at the moment, so nothing passes. Try again in a few seconds.";
+        let message =
+            "The budget cannot be checked at the moment, so nothing passes. Try again in a few seconds.";
         return Refusal::new(status, "ai-quota", "budget_unavailable", message);
     }
     let message = "The provider of this model does not answer. Try again, or use another model.";

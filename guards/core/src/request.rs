@@ -29,12 +29,18 @@ const KEYS: [&str; 15] = [
 pub fn read(body: &[u8], visitor: &mut impl Visitor) -> Result<(), Malformed> {
     let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
     if first != Some(&b'{') {
-        return Err(Malformed { reason: "it is not an object", at: 0 });
+        return Err(Malformed {
+            reason: "it is not an object",
+            at: 0,
+        });
     }
     let mut request = Request { visitor, odd: None };
     scan(body, &mut request)?;
     match request.odd {
-        Some(at) => Err(Malformed { reason: "a key is not spelt in lower-case letters", at }),
+        Some(at) => Err(Malformed {
+            reason: "a key is not spelt in lower-case letters",
+            at,
+        }),
         None => Ok(()),
     }
 }

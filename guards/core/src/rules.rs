@@ -53,7 +53,11 @@ impl Affixes {
     }
 
     fn find<'h>(&self, cut: impl Fn(usize) -> Option<&'h str>) -> Option<usize> {
-        self.lengths.iter().filter_map(|length| self.texts.get(cut(*length)?)).copied().min()
+        self.lengths
+            .iter()
+            .filter_map(|length| self.texts.get(cut(*length)?))
+            .copied()
+            .min()
     }
 }
 
@@ -113,7 +117,8 @@ impl<R: DeserializeOwned> Rules<R> {
             suffixes: Affixes::default(),
         };
         for (position, rule) in rules.into_iter().enumerate() {
-            all.add(position, rule).map_err(|error| format!("{RULES}[{position}]: {error}"))?;
+            all.add(position, rule)
+                .map_err(|error| format!("{RULES}[{position}]: {error}"))?;
         }
         Ok(all)
     }
@@ -163,10 +168,15 @@ impl<R> Rules<R> {
             self.routes.get(target.route).copied(),
             self.hosts.get(host).copied(),
             self.prefixes.find(|length| host.get(..length)),
-            self.suffixes.find(|length| host.get(host.len().checked_sub(length)?..)),
+            self.suffixes
+                .find(|length| host.get(host.len().checked_sub(length)?..)),
             self.service(target.cluster),
         ];
-        let rule = first.into_iter().flatten().min().and_then(|position| self.rules.get(position));
+        let rule = first
+            .into_iter()
+            .flatten()
+            .min()
+            .and_then(|position| self.rules.get(position));
         match (rule.or(self.global.as_ref()), self.unmatched) {
             (Some(rule), _) => Found::Rule(rule),
             (None, Unmatched::Deny) => Found::Deny,
@@ -184,9 +194,11 @@ impl<R> Rules<R> {
     /// # Errors
     /// The first that `make` reports.
     pub fn try_map<T>(self, mut make: impl FnMut(R) -> Result<T, String>) -> Result<Rules<T>, String> {
-        let rules = self.rules.into_iter().enumerate().map(|(position, rule)| {
-            make(rule).map_err(|error| format!("{RULES}[{position}]: {error}"))
-        });
+        let rules = self
+            .rules
+            .into_iter()
+            .enumerate()
+            .map(|(position, rule)| make(rule).map_err(|error| format!("{RULES}[{position}]: {error}")));
         Ok(Rules {
             rules: rules.collect::<Result<_, _>>()?,
             global: self.global.map(make).transpose()?,

@@ -9,6 +9,7 @@ use crate::request;
 use crate::rules::Rules;
 use crate::shape::Shape;
 use crate::sse;
+use crate::texts::{kind, Kind};
 use serde::Deserialize;
 use std::ops::Range;
 
@@ -19,9 +20,6 @@ pub const GATE: &str = "usage-guard";
 const BYTES_PER_TOKEN: u64 = 3;
 /// What a picture, a sound or a file is taken for, whatever its size.
 const ATTACHMENT_TOKENS: u64 = 2_000;
-/// A string this long under a key of [`ATTACHMENTS`] is an attachment.
-const ATTACHMENT_BYTES: usize = 1_024;
-const ATTACHMENTS: [&str; 4] = ["data", "file_data", "b64_json", "image_url"];
 /// No provider writes faster; what was written when the client went away unseen.
 const TOKENS_PER_SECOND: u64 = 150;
 /// A number beyond this is no count of tokens.
@@ -63,16 +61,25 @@ pub struct Asked {
 /// # Errors
 /// 400 when it is malformed.
 pub fn asked(shape: Shape, body: &[u8]) -> Result<Asked, Refusal> {
-    let mut reader = RequestReader { choices: 1, ..RequestReader::default() };
+    let mut reader = RequestReader {
+        choices: 1,
+        ..RequestReader::default()
+    };
     request::read(body, &mut reader).map_err(|malformed| Refusal::malformed(GATE, malformed.reason))?;
     if let Some(reason) = reader.odd {
         return Err(Refusal::malformed(GATE, reason).param("stream"));
     }
-    let edits = if reader.stream && shape.usage_on_request() { reader.ask_for_usage(body) } else { Edits::default() };
+    let edits = if reader.stream && shape.usage_on_request() {
+        reader.ask_for_usage(body)
+    } else {
+        Edits::default()
+    };
     Ok(Asked {
         model: reader.model,
         input_estimate: reader.text_bytes.div_ceil(BYTES_PER_TOKEN) + reader.attachments * ATTACHMENT_TOKENS,
-        output_limit: reader.output_limit.map(|limit| limit.saturating_mul(reader.choices.max(1))),
+        output_limit: reader
+            .output_limit
+            .map(|limit| limit.saturating_mul(reader.choices.max(1))),
         edits,
     })
 }
@@ -111,7 +118,10 @@ impl RequestReader {
                 edits.replace(span.start + 1..span.start + 1, *br#""include_usage":true,"#);
             }
             (None, None) => {
-                let open = body.iter().position(|byte| *byte == b'{').map_or(0, |brace| brace + 1);
+                let open = body
+                    .iter()
+                    .position(|byte| *byte == b'{')
+                    .map_or(0, |brace| brace + 1);
                 edits.replace(open..open, *br#""stream_options":{"include_usage":true},"#);
             }
         }
@@ -119,7 +129,9 @@ impl RequestReader {
     }
 
     fn top(&mut self, key: Str<'_>, value: &Value<'_>) {
-        let limit = ["max_tokens", "max_completion_tokens", "max_output_tokens"].iter().any(|name| key.is(name));
+        let limit = ["max_tokens", "max_completion_tokens", "max_output_tokens"]
+            .iter()
+            .any(|name| key.is(name));
         match value {
             Value::String(text) if key.is("model") => self.model = text.text().into_owned(),
             Value::Bool(stream) if key.is("stream") => self.stream = *stream,
@@ -169,10 +181,7 @@ impl Visitor for RequestReader {
             self.top(key, &value);
         }
         if let Value::String(text) = &value {
-            let attachment = text.raw().len() > ATTACHMENT_BYTES
-                && (text.raw().starts_with(b"data:")
-                    || path.nearest_key().is_some_and(|key| ATTACHMENTS.iter().any(|name| key.is(name))));
-            if attachment {
+            if kind(path, text) == Kind::Attachment {
                 self.attachments += 1;
             } else {
                 self.text_bytes += text.raw().len() as u64;
@@ -189,7 +198,11 @@ fn count(digits: &[u8]) -> Option<u64> {
     let whole = text.parse::<u64>().ok().or_else(|| {
         let float = text.parse::<f64>().ok()?;
         // In range, so the cast keeps the number.
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss
+        )]
         (float.fract() == 0.0 && float >= 0.0 && float < ABSURD as f64).then_some(float as u64)
     });
     whole.filter(|number| *number < ABSURD)
@@ -269,12 +282,19 @@ impl Answer {
     pub fn new(content_type: &str, content_encoding: &str) -> Self {
         let form = if !content_encoding.is_empty() && !content_encoding.eq_ignore_ascii_case("identity") {
             Form::Opaque(0)
-        } else if content_type.trim_start().to_ascii_lowercase().starts_with("text/event-stream") {
+        } else if content_type
+            .trim_start()
+            .to_ascii_lowercase()
+            .starts_with("text/event-stream")
+        {
             Form::Stream(sse::Reader::default())
         } else {
             Form::Plain(Vec::new())
         };
-        Answer { form, facts: Facts::default() }
+        Answer {
+            form,
+            facts: Facts::default(),
+        }
     }
 
     /// Takes a chunk.
@@ -335,7 +355,11 @@ impl Answer {
                 }
             }
             None if shape == Shape::Embeddings => {}
-            None => booked.estimated_output = self.estimate(asked, end, elapsed_seconds).max(raw.output.unwrap_or(0)),
+            None => {
+                booked.estimated_output = self
+                    .estimate(asked, end, elapsed_seconds)
+                    .max(raw.output.unwrap_or(0))
+            }
         }
         booked
     }
@@ -346,7 +370,12 @@ impl Answer {
             Form::Stream(reader) => reader.skipped() as u64,
             Form::Plain(_) => 0,
         };
-        let seen = self.facts.text_bytes.div_ceil(BYTES_PER_TOKEN).max(self.facts.pieces) + skipped;
+        let seen = self
+            .facts
+            .text_bytes
+            .div_ceil(BYTES_PER_TOKEN)
+            .max(self.facts.pieces)
+            + skipped;
         match end {
             End::Cut if seen == 0 => unseen(asked, elapsed_seconds),
             _ => seen,
@@ -356,7 +385,9 @@ impl Answer {
 
 /// What a provider can have written by the time the client went away, when nothing of it was seen.
 pub fn unseen(asked: &Asked, elapsed_seconds: u64) -> u64 {
-    (elapsed_seconds + 1).saturating_mul(TOKENS_PER_SECOND).min(asked.output_limit.unwrap_or(u64::MAX))
+    (elapsed_seconds + 1)
+        .saturating_mul(TOKENS_PER_SECOND)
+        .min(asked.output_limit.unwrap_or(u64::MAX))
 }
 
 impl Facts {
@@ -365,22 +396,31 @@ impl Facts {
             self.done = true;
             return;
         }
-        self.read(data, &["choices", "delta", "content_block"]);
+        let read = self.read(data, &["choices", "delta", "content_block"]);
+        // An event cut short was one piece of text at least.
+        self.pieces += u64::from(!read);
     }
 
     fn whole(&mut self, body: &[u8]) {
-        self.read(body, &["choices", "output", "content"]);
+        if !self.read(body, &["choices", "output", "content"]) && self.text_bytes == 0 {
+            self.text_bytes = body.len() as u64;
+        }
     }
 
-    fn read(&mut self, json: &[u8], roots: &'static [&'static str]) {
-        let mut reader = AnswerReader { facts: self, roots, text: 0, usage: false };
-        let read = scan(json, &mut reader);
+    /// Takes from JSON what it says, as far as it goes; false when it is cut short or no JSON.
+    fn read(&mut self, json: &[u8], roots: &'static [&'static str]) -> bool {
+        let mut reader = AnswerReader {
+            facts: self,
+            roots,
+            text: 0,
+            usage: false,
+        };
+        let read = scan(json, &mut reader).is_ok();
         let (text, usage) = (reader.text, reader.usage);
-        // An answer cut short is read as far as it goes; what is no JSON at all is text.
-        let text = if read.is_err() && text == 0 && !usage { json.len() as u64 } else { text };
         self.text_bytes += text;
         self.pieces += u64::from(text > 0);
         self.unbooked_bytes = if usage { 0 } else { self.unbooked_bytes + text };
+        read
     }
 }
 
@@ -392,17 +432,14 @@ struct AnswerReader<'f> {
     usage: bool,
 }
 
-/// Strings of an answer that were not written by the model.
-const NOT_WRITTEN: [&str; 12] = [
-    "id", "type", "role", "finish_reason", "native_finish_reason", "object", "status", "call_id", "signature",
-    "encrypted_content", "stop_reason", "b64_json",
-];
-
 impl AnswerReader<'_> {
-    fn written(&self, path: &Path<'_>) -> bool {
-        let root = path.key(1).is_some_and(|key| self.roots.iter().any(|root| key.is(root)));
+    /// Whether the model wrote this string.
+    fn written(&self, path: &Path<'_>, text: &Str<'_>) -> bool {
+        let root = path
+            .key(1)
+            .is_some_and(|key| self.roots.iter().any(|root| key.is(root)));
         let likely = path.key(3).is_some_and(|key| key.is("logprobs"));
-        root && !likely && !path.nearest_key().is_some_and(|key| NOT_WRITTEN.iter().any(|name| key.is(name)))
+        root && !likely && matches!(kind(path, text), Kind::Prose | Kind::Key)
     }
 
     fn usage(&mut self, path: &Path<'_>, level: usize, digits: &[u8], streamed_start: bool) {
@@ -414,7 +451,9 @@ impl AnswerReader<'_> {
             1 if field.is("completion_tokens") => &mut raw.completion,
             1 if field.is("input_tokens") => &mut raw.input,
             1 if field.is("output_tokens") => &mut raw.output,
-            1 if field.is("cache_read_input_tokens") || field.is("prompt_cache_hit_tokens") => &mut raw.cache_read,
+            1 if field.is("cache_read_input_tokens") || field.is("prompt_cache_hit_tokens") => {
+                &mut raw.cache_read
+            }
             1 if field.is("cache_creation_input_tokens") => &mut raw.cache_write,
             2 if field.is("cached_tokens") => &mut raw.cached_within,
             _ => return,
@@ -431,7 +470,11 @@ impl Visitor for AnswerReader<'_> {
     fn value(&mut self, path: &Path<'_>, value: Value<'_>, _span: Range<usize>) {
         let Some(first) = path.key(1) else { return };
         let within = first.is("response") || first.is("message");
-        let (level, field) = if within { (2, path.key(2)) } else { (1, Some(first)) };
+        let (level, field) = if within {
+            (2, path.key(2))
+        } else {
+            (1, Some(first))
+        };
         let field_is = |name| field.is_some_and(|field| field.is(name));
         match &value {
             Value::Number(digits) if field_is("usage") && path.depth() > level => {
@@ -445,7 +488,7 @@ impl Visitor for AnswerReader<'_> {
             Value::String(text) if path.depth() == 1 && first.is("type") => {
                 self.facts.done |= text.is("message_stop") || text.is("response.completed");
             }
-            Value::String(text) if self.written(path) => self.text += text.raw().len() as u64,
+            Value::String(text) if self.written(path, text) => self.text += text.raw().len() as u64,
             _ => {}
         }
     }

@@ -16,8 +16,15 @@ pub struct Root<C: 'static> {
 
 impl<C: 'static> Root<C> {
     /// From how the config is read and how a request is handled. Without a valid config a request gets none.
-    pub fn boxed(parse: fn(&[u8]) -> Result<C, String>, request: fn(Option<Rc<C>>) -> Box<dyn HttpContext>) -> Box<dyn RootContext> {
-        Box::new(Root { parse, request, config: None })
+    pub fn boxed(
+        parse: fn(&[u8]) -> Result<C, String>,
+        request: fn(Option<Rc<C>>) -> Box<dyn HttpContext>,
+    ) -> Box<dyn RootContext> {
+        Box::new(Root {
+            parse,
+            request,
+            config: None,
+        })
     }
 }
 
@@ -52,7 +59,10 @@ pub fn log(level: LogLevel, message: &str) {
 
 /// A property of the request, empty when there is none.
 pub fn property(path: &[&str]) -> String {
-    let value = hostcalls::get_property(path.to_vec()).ok().flatten().unwrap_or_default();
+    let value = hostcalls::get_property(path.to_vec())
+        .ok()
+        .flatten()
+        .unwrap_or_default();
     String::from_utf8_lossy(&value).into_owned()
 }
 
@@ -103,7 +113,10 @@ pub fn set_response_header(name: &str, value: &str) {
 
 /// The whole buffered request body.
 pub fn request_body(size: usize) -> Vec<u8> {
-    hostcalls::get_buffer(BufferType::HttpRequestBody, 0, size).ok().flatten().unwrap_or_default()
+    hostcalls::get_buffer(BufferType::HttpRequestBody, 0, size)
+        .ok()
+        .flatten()
+        .unwrap_or_default()
 }
 
 /// Puts bytes in the place of the body's first `end` bytes and says the new length.
@@ -141,7 +154,11 @@ pub fn rule<'r, R>(gate: &'static str, rules: Option<&'r Rules<R>>) -> Result<Op
     let rules = rules.ok_or_else(|| Refusal::misconfigured(gate))?;
     let host = request_header(":authority").unwrap_or_default();
     let (route, cluster) = (named("route_name"), named("cluster_name"));
-    match rules.find(Target { route: &route, host: &host, cluster: &cluster }) {
+    match rules.find(Target {
+        route: &route,
+        host: &host,
+        cluster: &cluster,
+    }) {
         Found::Rule(rule) => Ok(Some(rule)),
         Found::Pass => Ok(None),
         Found::Deny => Err(Refusal::route_unknown(gate)),
@@ -157,11 +174,17 @@ pub fn expect_body(gate: &'static str, limit: usize, end_of_stream: bool) -> Res
         return Err(Refusal::malformed(gate, "there is none"));
     }
     let headers = request_headers();
-    let values = |name: &'static str| headers.iter().filter(move |(key, _)| key == name).map(|(_, value)| value);
+    let values = |name: &'static str| {
+        headers
+            .iter()
+            .filter(move |(key, _)| key == name)
+            .map(|(_, value)| value)
+    };
     if values("content-encoding").any(|value| !value.eq_ignore_ascii_case(b"identity")) {
         return Err(Refusal::encoded(gate));
     }
-    let declared = values("content-length").filter_map(|value| std::str::from_utf8(value).ok()?.parse::<usize>().ok());
+    let declared =
+        values("content-length").filter_map(|value| std::str::from_utf8(value).ok()?.parse::<usize>().ok());
     if declared.max().is_some_and(|length| length > limit) {
         return Err(Refusal::too_large(gate, limit));
     }
@@ -172,7 +195,12 @@ pub fn expect_body(gate: &'static str, limit: usize, end_of_stream: bool) -> Res
 ///
 /// # Errors
 /// 413 as soon as it is too long.
-pub fn whole_body(gate: &'static str, limit: usize, size: usize, end_of_stream: bool) -> Result<Option<Vec<u8>>, Refusal> {
+pub fn whole_body(
+    gate: &'static str,
+    limit: usize,
+    size: usize,
+    end_of_stream: bool,
+) -> Result<Option<Vec<u8>>, Refusal> {
     if size > limit {
         return Err(Refusal::too_large(gate, limit));
     }

@@ -42,8 +42,16 @@ impl Request {
 
     fn explained(&self, status: u32, details: &str, body: &[u8]) -> Outcome {
         let reset = ["x-ratelimit-reset", "x-tokenratelimit-reset", "retry-after"];
-        let reset = reset.iter().find_map(|name| guard_host::response_header(name)?.parse().ok());
-        explain(&Local { status, details, body, had_key: self.had_key, reset })
+        let reset = reset
+            .iter()
+            .find_map(|name| guard_host::response_header(name)?.parse().ok());
+        explain(&Local {
+            status,
+            details,
+            body,
+            had_key: self.had_key,
+            reset,
+        })
     }
 }
 
@@ -52,8 +60,11 @@ fn assign(rules: &Rules<Table>) -> Result<Action, Refusal> {
         return Ok(Action::Continue);
     };
     let headers = guard_host::request_headers();
-    let consumers: Vec<&[u8]> =
-        headers.iter().filter(|(name, _)| name == CONSUMER).map(|(_, value)| value.as_slice()).collect();
+    let consumers: Vec<&[u8]> = headers
+        .iter()
+        .filter(|(name, _)| name == CONSUMER)
+        .map(|(_, value)| value.as_slice())
+        .collect();
     let person = table.person(&consumers)?;
     guard_host::set_request_header("x-dev-org", person.org);
     guard_host::set_request_header("x-dev-project", person.project);
@@ -80,7 +91,9 @@ impl HttpContext for Request {
         if !matches!(self.config.as_deref(), Some(Identity::Entrance(_))) {
             return Action::Continue;
         }
-        let status = guard_host::response_header(":status").and_then(|status| status.parse().ok()).unwrap_or(0);
+        let status = guard_host::response_header(":status")
+            .and_then(|status| status.parse().ok())
+            .unwrap_or(0);
         if status < 400 || guard_host::response_header("x-gate").is_some() {
             return Action::Continue;
         }
@@ -106,7 +119,10 @@ impl HttpContext for Request {
             return Action::Pause;
         }
         if let Some((status, details)) = self.local.take() {
-            let body = hostcalls::get_buffer(BufferType::HttpResponseBody, 0, size).ok().flatten().unwrap_or_default();
+            let body = hostcalls::get_buffer(BufferType::HttpResponseBody, 0, size)
+                .ok()
+                .flatten()
+                .unwrap_or_default();
             if let Outcome::Replace(refusal) = self.explained(status, &details, &body) {
                 let body = refusal.body();
                 if hostcalls::set_buffer(BufferType::HttpResponseBody, 0, size, &body).is_ok() {

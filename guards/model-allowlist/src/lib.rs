@@ -69,7 +69,12 @@ fn list(rule: &Allowlist) -> Result<Action, Refusal> {
     if guard_host::request_header(":method").as_deref() != Some("GET") {
         return Err(Refusal::route_unknown(GATE));
     }
-    Ok(guard_host::answer(200, GATE, "application/json", &rule.list(allowed(rule)?)))
+    Ok(guard_host::answer(
+        200,
+        GATE,
+        "application/json",
+        &rule.list(allowed(rule)?),
+    ))
 }
 
 impl Context for Request {}

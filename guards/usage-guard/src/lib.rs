@@ -125,7 +125,11 @@ impl Request {
             None => return,
         };
         let named = self.answer.as_ref().and_then(|(_, answer)| answer.model());
-        let alias = if self.who.alias.is_empty() { &asked.model } else { &self.who.alias };
+        let alias = if self.who.alias.is_empty() {
+            &asked.model
+        } else {
+            &self.who.alias
+        };
         // Not earlier: stock Envoy tells the old route until the request is on its way.
         let place = counters::Place {
             route: guard_host::named("route_name"),
@@ -172,7 +176,9 @@ impl HttpContext for Request {
 
     fn on_http_response_body(&mut self, size: usize, end_of_stream: bool) -> Action {
         if let (State::Sent(..), Some((_, answer))) = (&self.state, &mut self.answer) {
-            let chunk = hostcalls::get_buffer(BufferType::HttpResponseBody, 0, size).ok().flatten();
+            let chunk = hostcalls::get_buffer(BufferType::HttpResponseBody, 0, size)
+                .ok()
+                .flatten();
             answer.push(&chunk.unwrap_or_default());
             if end_of_stream {
                 self.book(End::Complete);
