@@ -34,15 +34,28 @@ def read_checksums(bundle: Path) -> dict[str, str]:
     return sums
 
 
-def write_checksums(bundle: Path) -> bool:
-    """Pin every file of the bundle; returns whether the list changed."""
+def write_checksums(bundle: Path, *, dry_run: bool = False) -> bool:
+    """Pin every file of the bundle; returns whether the list changed (or, in a dry run, would)."""
     files = sorted(path for path in bundle.rglob("*") if path.is_file() and path.name != CHECKSUMS)
     text = "".join(f"{sha256(path)}  {path.relative_to(bundle)}\n" for path in files)
     listing = bundle / CHECKSUMS
     if listing.is_file() and listing.read_text() == text:
         return False
-    listing.write_text(text)
+    if not dry_run:
+        listing.write_text(text)
     return True
+
+
+def check_all(bundle: Path, below: str = "") -> int:
+    """Check every file in a directory of the bundle and return how many; raises BundleError at a bad one."""
+    sums = read_checksums(bundle)
+    listed = {file for file in sums if not below or file.startswith(below + "/")}
+    present = {str(path.relative_to(bundle)) for path in (bundle / below).rglob("*") if path.is_file()} - {CHECKSUMS}
+    for file in sorted(present - listed):
+        raise BundleError(f"{bundle / file} is not in the bundle's {CHECKSUMS}: somebody put it there afterwards")
+    for file in sorted(listed):
+        take(bundle, file)
+    return len(listed)
 
 
 def take(bundle: Path, file: str, expected: str = "") -> Path:

@@ -106,7 +106,9 @@ def _unit_of(pid: int) -> str:
 
 
 def _modules(module: AnsibleModule, wanted: list[str]) -> list[str]:
-    loaded = {line.split()[0] for line in Path("/proc/modules").read_text().splitlines()}
+    # A kernel that loads no modules has what it has built in, and no such list.
+    listing = Path("/proc/modules")
+    loaded = {line.split()[0] for line in listing.read_text().splitlines()} if listing.exists() else set()
     found = []
     for name in wanted:
         plain = name.replace("-", "_")

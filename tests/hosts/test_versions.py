@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -56,7 +57,7 @@ def test_every_chart_names_images_of_its_own_version() -> None:
     ],
 )
 def test_a_wrong_lock_is_refused_by_name(text: str, says: str) -> None:
-    with pytest.raises(versions.LockError, match=says):
+    with pytest.raises(versions.LockError, match=re.escape(says)):
         versions.load(text)
 
 
@@ -105,7 +106,7 @@ def test_a_directory_without_checksums_is_no_bundle(tmp_path: Path) -> None:
 def test_a_cached_file_that_changed_is_refused(tmp_path: Path) -> None:
     (tmp_path / "binaries").mkdir()
     (tmp_path / "binaries/tool-1").write_bytes(b"other")
-    with pytest.raises(fetch.FetchError, match="not what versions.yml names"):
+    with pytest.raises(fetch.FetchError, match="is not what versions"):
         fetch.from_publisher(entry(sha256="0" * 64), tmp_path)
 
 

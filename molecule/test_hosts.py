@@ -1,0 +1,237 @@
+"""Whole Debian hosts for molecule, on one machine: systemd-nspawn in a network namespace that nothing else is in.
+
+    test_hosts.py image ARCHIVE                       build the hosts' root file system (Debian's debootstrap), once
+    test_hosts.py run SCENARIO ARCHIVE -- COMMAND     run a command beside the scenario's hosts, and end them afterwards
+    test_hosts.py create|kill|boot|destroy SCENARIO [NAME=ADDRESS ...]
+
+`run` makes the namespace with a bridge and no route to anywhere: what is in it cannot reach the outside. A host is
+booted with systemd as its process 1 and is reached by SSH. `kill` pulls the plug; `boot` switches on again.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+WORK = ROOT / ".build/molecule"
+BRIDGE, GATEWAY, PREFIX = "aigw0", "198.18.0.1", 24  # the benchmark range of RFC 2544: nobody's addresses
+PACKAGES = (
+    "systemd,systemd-sysv,dbus,openssh-server,python3,python3-apt,iproute2,kmod,procps,ca-certificates,"
+    "python3-yaml,openssl"  # what the k3s stand-in needs
+)
+CLONE_NEWNET = 0x40000000
+
+
+def sh(*command: str | Path, check: bool = True) -> str:
+    """Run a program; its output is returned, and shown when it fails."""
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
+    if check and done.returncode:
+        sys.exit(f"{' '.join(map(str, command))} failed ({done.returncode}):\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def until(what: str, ready, deadline_s: float) -> None:
+    """Poll a condition until a deadline."""
+    end = time.monotonic() + deadline_s
+    while not ready():
+        if time.monotonic() > end:
+            sys.exit(f"{what} did not happen within {deadline_s:.0f} s")
+        time.sleep(0.1)
+
+
+def image(archive: Path) -> None:
+    """Build the root file system from the machine's own Debian mirror, and the packages a bundle would carry."""
+    if archive.exists():
+        return
+    mirror = sh("apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages").split()[0]
+    with tempfile.TemporaryDirectory(dir=archive.parent) as scratch:
+        root = Path(scratch) / "root"
+        sh("debootstrap", "--variant=minbase", f"--include={PACKAGES}", "bookworm", root, mirror)
+        shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
+        sh("chroot", root, "apt-get", "clean")
+        wanted = yaml.safe_load((ROOT / "versions.yml").read_text())["debian"]["packages"]
+        sh("chroot", root, "apt-get", "install", "--yes", "--download-only", "--no-install-recommends", *wanted)
+        debs = archive.parent / f"{archive.stem}-debian"
+        shutil.rmtree(debs, ignore_errors=True)
+        debs.mkdir()
+        for deb in (root / "var/cache/apt/archives").glob("*.deb"):
+            shutil.move(deb, debs / deb.name)
+        (debs / "Packages").write_text(
+            subprocess.run(
+                ["apt-ftparchive", "packages", "."], cwd=debs, check=True, capture_output=True, text=True
+            ).stdout
+        )
+        shutil.rmtree(root / "var/lib/apt/lists")
+        for stale in (root / "etc/machine-id", root / "etc/resolv.conf", root / "etc/apt/sources.list"):
+            stale.unlink(missing_ok=True)
+        for key in (root / "etc/ssh").glob("ssh_host_*"):
+            key.unlink()
+        part = archive.with_suffix(".part")
+        sh("tar", "-C", root, "-cf", part, ".")
+        part.replace(archive)
+
+
+class Scenario:
+    """The hosts of one scenario: their roots, keys and processes lie in one directory."""
+
+    def __init__(self, name: str) -> None:
+        """Name the scenario's directory; nothing is made yet."""
+        self.name = name
+        self.directory = WORK / name
+        self.key = self.directory / "key"
+
+    def create(self, archive: Path, hosts: dict[str, str]) -> None:
+        """Make and boot hosts, by name and address."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        if not self.key.exists():
+            sh("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.key)
+        for name, address in hosts.items():
+            self._unpack(archive, name, address)
+            self.boot(name)
+        for name, address in hosts.items():
+            until(f"{name} answering on port 22", lambda a=address: _listens(a, 22), 60)
+
+    def boot(self, name: str) -> None:
+        """Switch a host on."""
+        if self._pid(name):
+            return
+        log = (self.directory / f"{name}.log").open("ab")
+        process = subprocess.Popen(
+            [
+                "systemd-nspawn", f"--directory={self.directory / name}", "--boot", "--register=no", "--keep-unit",
+                f"--machine={name}", f"--network-bridge={BRIDGE}", "--console=pipe", "--capability=CAP_SYS_MODULE",
+                f"--bind-ro={WORK / 'programs'}:/opt/stand-in", "--link-journal=no",
+            ],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+            preexec_fn=lambda: _enter_cgroup(f"aigw-{name}"),
+        )  # fmt: skip
+        (self.directory / f"{name}.pid").write_text(str(process.pid))
+
+    def kill(self, name: str) -> None:
+        """Pull the plug: every process of the host ends at once."""
+        pid = self._pid(name)
+        if pid:
+            leader = sh("pgrep", "--parent", str(pid), check=False).split()
+            for victim in [*map(int, leader), pid]:
+                _signal(victim, signal.SIGKILL)
+            until(f"{name} ending", lambda: not self._pid(name), 30)
+
+    def destroy(self) -> None:
+        """End every host of the scenario and remove its files."""
+        for record in self.directory.glob("*.pid"):
+            self.kill(record.stem)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _unpack(self, archive: Path, name: str, address: str) -> None:
+        root = self.directory / name
+        if root.exists():
+            return
+        root.mkdir()
+        sh("tar", "-C", root, "-xf", archive)
+        (root / "etc/hostname").write_text(f"{name}\n")
+        (root / "etc/hosts").write_text(f"127.0.0.1 localhost\n127.0.1.1 {name}\n")
+        (root / "etc/machine-id").write_text(os.urandom(16).hex() + "\n")
+        (root / "root/.ssh").mkdir(mode=0o700, exist_ok=True)
+        shutil.copy(self.key.with_suffix(".pub"), root / "root/.ssh/authorized_keys")
+        (root / "etc/systemd/network/10-host0.network").write_text(
+            f"[Match]\nName=host0\n[Network]\nAddress={address}/{PREFIX}\nGateway={GATEWAY}\n"
+        )
+        sh("systemctl", f"--root={root}", "enable", "systemd-networkd.service")
+        sh(
+            "systemctl",
+            f"--root={root}",
+            "mask",
+            "systemd-firstboot.service",
+            "apt-daily.timer",
+            "apt-daily-upgrade.timer",
+        )
+        sh("ssh-keygen", "-A", "-f", root)
+        public = (root / "etc/ssh/ssh_host_ed25519_key.pub").read_text().split()
+        with (self.directory / "known_hosts").open("a") as known:
+            known.write(f"{address} {public[0]} {public[1]}\n")
+
+    def _pid(self, name: str) -> int:
+        record = self.directory / f"{name}.pid"
+        pid = int(record.read_text()) if record.exists() else 0
+        command = Path(f"/proc/{pid}/cmdline")
+        # A recorded id may belong to somebody else by now; an ended child of ours may still wait to be collected.
+        try:
+            return pid if pid and f"--machine={name}".encode() in command.read_bytes() else 0
+        except OSError:
+            return 0
+
+
+def run(scenario: Scenario, archive: Path, command: list[str]) -> int:
+    """Run a command in a fresh network namespace with the hosts' bridge, and end its hosts whatever happens."""
+    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET):
+        sys.exit("this machine cannot make a network namespace (root is needed), so no test hosts can be booted")
+    sh("ip", "link", "set", "lo", "up")
+    sh("ip", "link", "add", BRIDGE, "type", "bridge")
+    sh("ip", "address", "add", f"{GATEWAY}/{PREFIX}", "dev", BRIDGE)
+    sh("ip", "link", "set", BRIDGE, "up")
+    scenario.destroy()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        return subprocess.run(command, check=False, env=os.environ | {"TEST_HOSTS_ARCHIVE": str(archive)}).returncode
+    finally:
+        if not os.environ.get("KEEP_HOSTS"):
+            scenario.destroy()
+
+
+def _enter_cgroup(name: str) -> None:
+    # Each host's systemd manages the group it is started in: two in one would manage each other's services.
+    for hierarchy in (Path("/sys/fs/cgroup/systemd"), Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup")):
+        if (hierarchy / "cgroup.procs").exists():
+            group = hierarchy / name
+            group.mkdir(exist_ok=True)
+            (group / "cgroup.procs").write_text("0")
+
+
+def _listens(address: str, port: int) -> bool:
+    try:
+        with socket.create_connection((address, port), timeout=1):
+            return True
+    except OSError:
+        return False
+
+
+def _signal(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return
+
+
+def main() -> int:
+    """Dispatch the command line above."""
+    action, *arguments = sys.argv[1:]
+    if action == "image":
+        image(Path(arguments[0]))
+        return 0
+    scenario = Scenario(arguments[0])
+    if action == "run":
+        return run(scenario, Path(arguments[1]), arguments[3:])
+    if action == "create":
+        archive = Path(os.environ["TEST_HOSTS_ARCHIVE"])
+        scenario.create(archive, dict(argument.split("=", 1) for argument in arguments[1:]))
+    elif action == "destroy":
+        scenario.destroy()
+    else:
+        for name in arguments[1:]:
+            {"kill": scenario.kill, "boot": scenario.boot}[action](name)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
