@@ -8,15 +8,16 @@ module: sandbox_in_force
 short_description: Wait until the sandbox's Envoy goes by its files
 version_added: 0.1.0
 description:
-  - Asks Envoy for the version of each configuration in force and compares it with the files. Changes nothing.
+  - Asks Envoy for the version of each configuration in force and compares it with the files, and sees that every
+    service listens. Changes nothing.
 author: Opsta (@opsta)
 options:
   directory:
     description: The sandbox's directory.
     type: path
     required: true
-  admin_port:
-    description: Envoy's admin port.
+  port_base:
+    description: First of the sandbox's ports.
     type: int
     required: true
   seconds:
@@ -33,7 +34,7 @@ EXAMPLES = r"""
 - name: See the policy in force
   opsta.ai_gateway.sandbox_in_force:
     directory: .sandbox
-    admin_port: 18081
+    port_base: 18080
 """
 
 RETURN = r"""
@@ -43,20 +44,20 @@ versions:
   returned: success
 """
 
-from pathlib import Path  # noqa: E402
+from pathlib import Path
 
-from ansible.module_utils.basic import AnsibleModule  # noqa: E402
-
-from ansible_collections.opsta.ai_gateway.plugins.module_utils.sandbox.admin import (  # noqa: E402
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.opsta.ai_gateway.plugins.module_utils.sandbox.admin import (
     Admin,
     NotInForceError,
+    wait_for_ports,
 )
-from ansible_collections.opsta.ai_gateway.plugins.module_utils.sandbox.apply import (  # noqa: E402
+from ansible_collections.opsta.ai_gateway.plugins.module_utils.sandbox.apply import (
     Place,
     versions_on_disk,
     wait_for_disk,
 )
-from ansible_collections.opsta.ai_gateway.plugins.module_utils.sandbox.layout import Layout  # noqa: E402
+from ansible_collections.opsta.ai_gateway.plugins.module_utils.sandbox.layout import Layout
 
 
 def main() -> None:
@@ -64,15 +65,17 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "directory": {"type": "path", "required": True},
-            "admin_port": {"type": "int", "required": True},
+            "port_base": {"type": "int", "required": True},
             "seconds": {"type": "float", "default": 180},
         },
         supports_check_mode=True,
     )
     layout = Layout(Path(module.params["directory"]).absolute())
-    place = Place(layout.envoy, layout.envoy_log, Admin(module.params["admin_port"]))
+    ports = Ports.from_base(module.params["port_base"])
+    place = Place(layout.envoy, layout.envoy_log, Admin(ports.admin))
     try:
         wait_for_disk(place, module.params["seconds"])
+        wait_for_ports(ports.served, module.params["seconds"])
     except NotInForceError as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=False, versions=versions_on_disk(place))

@@ -36,9 +36,7 @@ def _keys(project: Project, secrets: Mapping[str, str], now: datetime) -> dict[s
 
 def summary(site: Site, reached: Mapping[str, Any], ports: Ports) -> str:
     """Tell people the URL, and for each Project an example key, a curl line and a coding tool's settings."""
-    parts = [
-        f"The gateway runs at http://{LOOPBACK}:{ports.gateway}. Mock providers answer (docs/sandbox.md)."
-    ]
+    parts = [f"The gateway runs at http://{LOOPBACK}:{ports.gateway}. Mock providers answer (docs/sandbox.md)."]
     for project in site.projects:
         keys: Mapping[str, str] = reached["projects"][project.project]["keys"]
         for consumer in [c for c in sorted(keys) if not _blocked(project, c)][:1]:

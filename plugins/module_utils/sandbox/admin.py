@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.error import URLError
@@ -28,6 +29,25 @@ def stat_of(file: str) -> str:
         _SOURCES.get(file)
         or f"extension_config_discovery.http_filter.{file.removeprefix('ecds/').removesuffix('.json')}"
     )
+
+
+def wait_for_ports(ports: Iterable[int], seconds: float) -> None:
+    """Wait until something listens on each; raises NotInForceError with those where nothing does."""
+    deadline = time.monotonic() + seconds
+    silent = set(ports)
+    while silent:
+        silent = {port for port in silent if not _listens(port)}
+        if silent and time.monotonic() > deadline:
+            raise NotInForceError(f"nothing listens on {', '.join(map(str, sorted(silent)))}")
+        time.sleep(_PAUSE if silent else 0)
+
+
+def _listens(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1):
+            return True
+    except OSError:
+        return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,11 @@ class Layout:
 
     root: Path
 
+    def make(self) -> None:
+        """Make the directories that services write to; for the owner's eyes only."""
+        for name in ("", "envoy", "log", "run", "redis", "prometheus", "services"):
+            (self.root / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+
     @property
     def envoy(self) -> Path:
         """Envoy's files, as compiled."""

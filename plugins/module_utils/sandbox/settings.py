@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 LOOPBACK = "127.0.0.1"
 
@@ -25,6 +25,11 @@ class Ports:
     authz: int
     usage: int
     report: int
+
+    @property
+    def served(self) -> tuple[int, ...]:
+        """Ports on which some service listens from the start."""
+        return tuple(port for name, port in asdict(self).items() if name != "report")
 
     @classmethod
     def from_base(cls, base: int) -> Ports:

@@ -94,6 +94,7 @@ def carry_out(prepared: Prepared, *, dry: bool) -> tuple[str, ...]:
     if dry:
         changed = list(place.differing(prepared.compiled.files))
     else:
+        layout.make()
         # Keys are kept even if Envoy refuses the rest: what was minted once stays.
         replace_if_changed(layout.secrets, prepared.texts()[layout.secrets])
         changed = list(put_into_force(prepared.compiled, place))

@@ -9,6 +9,7 @@ import contextlib
 import subprocess
 import time
 from collections.abc import Sequence
+from configparser import ConfigParser
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ class Supervisor:
     def reconcile(self, *, dry: bool, seconds: float) -> Outcome:
         """Bring the running services in line with their files, and wait until all run."""
         if not self.running():
-            names = tuple(sorted(path.stem for path in (self.directory / "services").glob("*.ini")))
+            names = self._described()
             if not dry:
                 self._start(seconds)
                 self._wait_running(seconds)
@@ -77,6 +78,11 @@ class Supervisor:
             self._call("shutdown")
             self._until(lambda: not self.running(), seconds, "the supervisor does not end")
         return True
+
+    def _described(self) -> tuple[str, ...]:
+        described = ConfigParser(interpolation=None)
+        described.read(sorted((self.directory / "services").glob("*.ini")))
+        return tuple(sorted(section.removeprefix("program:") for section in described.sections()))
 
     def _start(self, seconds: float) -> None:
         configuration = str(self.directory / "supervisord.conf")
