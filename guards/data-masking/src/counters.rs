@@ -14,14 +14,20 @@ thread_local! {
 /// Adds `counts[i]` to the counter of `rules[i]` and its action.
 pub fn add(labels: &Labels, rules: &[Rule], counts: &[u32]) {
     for (rule, &count) in rules.iter().zip(counts).filter(|(_, &count)| count > 0) {
-        let name: String = rule.name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+        let name: String = rule
+            .name
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
+            .collect();
         let counter = labels.counter(&format!("masked_{name}_{}", rule.action.name()));
         IDS.with(|ids| {
             let Ok(mut ids) = ids.try_borrow_mut() else { return };
             let id = match ids.get(&counter) {
                 Some(id) => *id,
                 None => {
-                    let Ok(id) = hostcalls::define_metric(MetricType::Counter, &counter) else { return };
+                    let Ok(id) = hostcalls::define_metric(MetricType::Counter, &counter) else {
+                        return;
+                    };
                     ids.insert(counter, id);
                     id
                 }

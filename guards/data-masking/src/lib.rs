@@ -59,7 +59,10 @@ fn blocked(policy: &Policy, session: &Session) -> Option<Refusal> {
 
 fn answer_blocked(policy: &Policy, session: &Session) -> Option<Refusal> {
     let rule = policy.engine.rule(session.blocked()?)?;
-    let message = format!("The answer held data that rule {} of your Project blocks. Ask for it without that data.", rule.name);
+    let message = format!(
+        "The answer held data that rule {} of your Project blocks. Ask for it without that data.",
+        rule.name
+    );
     Some(Refusal::new(403, GATE, "answer_blocked", message).detail("rule", rule.name.as_str()))
 }
 
@@ -90,16 +93,22 @@ impl Request {
     }
 
     fn read(&mut self, size: usize, end_of_stream: bool) -> Result<Action, Refusal> {
-        let Some(policy) = self.policy.clone() else { return Ok(Action::Continue) };
-        let Some(doc) = guard_host::whole_body(GATE, policy.engine.max_body_bytes, size, end_of_stream)? else {
+        let Some(policy) = self.policy.clone() else {
+            return Ok(Action::Continue);
+        };
+        let Some(doc) = guard_host::whole_body(GATE, policy.engine.max_body_bytes, size, end_of_stream)?
+        else {
             return Ok(Action::Pause);
         };
         self.reading = false;
         if core::str::from_utf8(&doc).is_err() {
             return Err(Refusal::malformed(GATE, "it is not UTF-8"));
         }
-        let masked = self.with_masker(&policy, Side::Request, &doc, |masker, buffers| body::mask(masker, &doc, buffers));
-        let masked = masked.map_err(|at| Refusal::malformed(GATE, &format!("it is not JSON at byte {}", at.0)))?;
+        let masked = self.with_masker(&policy, Side::Request, &doc, |masker, buffers| {
+            body::mask(masker, &doc, buffers)
+        });
+        let masked =
+            masked.map_err(|at| Refusal::malformed(GATE, &format!("it is not JSON at byte {}", at.0)))?;
         if let Some(refusal) = blocked(&policy, &self.session) {
             return Err(refusal);
         }
@@ -120,16 +129,31 @@ impl Request {
     ) -> T {
         let memory = &mut *policy.memory.borrow_mut();
         let (scratch, buffers) = (&mut memory.0, &mut memory.1);
-        work(&mut Masker { engine: &policy.engine, scratch, session: &mut self.session, side, avoid }, buffers)
+        work(
+            &mut Masker {
+                engine: &policy.engine,
+                scratch,
+                session: &mut self.session,
+                side,
+                avoid,
+            },
+            buffers,
+        )
     }
 
     fn answered(&mut self, end_of_stream: bool) -> Result<Action, Refusal> {
-        let Some(policy) = &self.policy else { return Ok(Action::Continue) };
+        let Some(policy) = &self.policy else {
+            return Ok(Action::Continue);
+        };
         let wanted = policy.engine.answers || self.session.restores();
         if end_of_stream || !wanted || guard_host::property(&["response", "code_details"]) != FROM_PROVIDER {
             return Ok(Action::Continue);
         }
-        let header = |name| guard_host::response_header(name).unwrap_or_default().to_ascii_lowercase();
+        let header = |name| {
+            guard_host::response_header(name)
+                .unwrap_or_default()
+                .to_ascii_lowercase()
+        };
         let kind = header("content-type");
         let stream = kind.starts_with("text/event-stream");
         let text = kind.is_empty() || kind.starts_with("text/") || kind.contains("json");
@@ -144,21 +168,33 @@ impl Request {
             self.answer = Answer::Events(Box::default());
             return Ok(Action::Continue);
         }
-        self.answer = Answer::Whole { json: kind.contains("json") };
+        self.answer = Answer::Whole {
+            json: kind.contains("json"),
+        };
         Ok(Action::Pause)
     }
 
     fn chunk(&mut self, size: usize, end_of_stream: bool) -> Action {
-        let Some(policy) = self.policy.clone() else { return Action::Continue };
+        let Some(policy) = self.policy.clone() else {
+            return Action::Continue;
+        };
         let limit = policy.engine.max_body_bytes;
-        let bytes = |size| hostcalls::get_buffer(BufferType::HttpResponseBody, 0, size).ok().flatten().unwrap_or_default();
+        let bytes = |size| {
+            hostcalls::get_buffer(BufferType::HttpResponseBody, 0, size)
+                .ok()
+                .flatten()
+                .unwrap_or_default()
+        };
         match core::mem::replace(&mut self.answer, Answer::Untouched) {
             Answer::Untouched => Action::Continue,
             Answer::Events(mut events) => {
                 let chunk = bytes(size);
                 let side = Side::Answer;
-                let out = self.with_masker(&policy, side, b"", |masker, _| events.push(masker, &chunk, end_of_stream, limit));
-                if out != chunk && hostcalls::set_buffer(BufferType::HttpResponseBody, 0, size, &out).is_err() {
+                let out = self.with_masker(&policy, side, b"", |masker, _| {
+                    events.push(masker, &chunk, end_of_stream, limit)
+                });
+                if out != chunk && hostcalls::set_buffer(BufferType::HttpResponseBody, 0, size, &out).is_err()
+                {
                     // Not let through as it is: the client sees a broken stream.
                     let _ = hostcalls::reset_http_response();
                 }
@@ -191,12 +227,20 @@ impl Request {
 
     fn whole(&mut self, policy: &Policy, doc: &[u8], json: bool) -> Result<Option<Vec<u8>>, Refusal> {
         let masked = self.with_masker(policy, Side::Answer, b"", |masker, buffers| {
-            let document = if json { body::mask(masker, doc, buffers) } else { Err(masking::json::Malformed(0)) };
+            let document = if json {
+                body::mask(masker, doc, buffers)
+            } else {
+                Err(masking::json::Malformed(0))
+            };
             match document {
                 Ok(head) => head.map(|head| head.whole(doc)),
                 // An error page, or JSON that is none: a text.
                 Err(_) => {
-                    let edits = masker.edits(doc, Decode::UnescapeAndFold, &mut masking::fold::Mapped::default());
+                    let edits = masker.edits(
+                        doc,
+                        Decode::UnescapeAndFold,
+                        &mut masking::fold::Mapped::default(),
+                    );
                     (!edits.is_empty()).then(|| body::apply(doc, &edits))
                 }
             }

@@ -27,7 +27,10 @@ pub fn parse(config: &[u8]) -> Result<Policies, String> {
         Ok(match compile(rule) {
             Ok(policy) => Some(Rc::new(policy)),
             Err(reason) => {
-                guard_host::log(proxy_wasm::types::LogLevel::Critical, &format!("rule refused: {reason}"));
+                guard_host::log(
+                    proxy_wasm::types::LogLevel::Critical,
+                    &format!("rule refused: {reason}"),
+                );
                 None
             }
         })

@@ -33,8 +33,13 @@ impl Head {
 /// When it is not JSON.
 pub fn mask(masker: &mut Masker, doc: &[u8], buffers: &mut Buffers) -> Result<Option<Head>, Malformed> {
     let mut edits = Vec::new();
-    walk(doc, false, &mut |leaf, _| leaf_edits(masker, doc, leaf, buffers, &mut edits))?;
-    Ok(edits.last().map(|last| last.end).map(|end| Head { end, bytes: apply(sub(doc, 0, end), &edits) }))
+    walk(doc, false, &mut |leaf, _| {
+        leaf_edits(masker, doc, leaf, buffers, &mut edits)
+    })?;
+    Ok(edits.last().map(|last| last.end).map(|end| Head {
+        end,
+        bytes: apply(sub(doc, 0, end), &edits),
+    }))
 }
 
 /// Memory that is used again from text to text.
@@ -61,7 +66,11 @@ pub fn leaf_edits(masker: &mut Masker, doc: &[u8], leaf: Leaf, buffers: &mut Buf
             }
             for edit in masker.edits(raw, Decode::UnescapeAndFold, &mut buffers.inner) {
                 let (start, end) = (leaf.start + edit.start, leaf.start + edit.end);
-                edits.push(Edit { start, end, text: escaped(&edit.text, 1) });
+                edits.push(Edit {
+                    start,
+                    end,
+                    text: escaped(&edit.text, 1),
+                });
             }
         }
     }
@@ -81,25 +90,43 @@ fn arguments(masker: &mut Masker, raw: &[u8], base: usize, buffers: &mut Buffers
         }
         for edit in masker.edits(text, Decode::UnescapeAndFold, &mut buffers.inner) {
             let (start, end) = (leaf.start + edit.start, leaf.start + edit.end);
-            found.push(Edit { start, end, text: escaped(&edit.text, 2) });
+            found.push(Edit {
+                start,
+                end,
+                text: escaped(&edit.text, 2),
+            });
         }
     });
     if walked.is_err() {
         // Not JSON after all: a text with escapes in it.
         found.clear();
         for edit in masker.edits(inner, Decode::UnescapeAndFold, &mut buffers.inner) {
-            found.push(Edit { text: escaped(&edit.text, 2), ..edit });
+            found.push(Edit {
+                text: escaped(&edit.text, 2),
+                ..edit
+            });
         }
     }
     for edit in found {
         let place = |i: usize| base + if decoded { outer.source(i) } else { i };
-        edits.push(Edit { start: place(edit.start), end: place(edit.end), text: edit.text });
+        edits.push(Edit {
+            start: place(edit.start),
+            end: place(edit.end),
+            text: edit.text,
+        });
     }
     buffers.outer = outer;
 }
 
 // A number that is, as a whole, a value: what stands for it is a string.
-fn number(masker: &mut Masker, raw: &[u8], base: usize, depth: usize, buffers: &mut Buffers, edits: &mut Vec<Edit>) {
+fn number(
+    masker: &mut Masker,
+    raw: &[u8],
+    base: usize,
+    depth: usize,
+    buffers: &mut Buffers,
+    edits: &mut Vec<Edit>,
+) {
     if raw.len() < NUMBER_MIN {
         return;
     }
@@ -108,7 +135,11 @@ fn number(masker: &mut Masker, raw: &[u8], base: usize, depth: usize, buffers: &
             let mut quoted = String::from("\"");
             fold::escape(&edit.text, &mut quoted);
             quoted.push('"');
-            edits.push(Edit { start: base, end: base + raw.len(), text: escaped(&quoted, depth) });
+            edits.push(Edit {
+                start: base,
+                end: base + raw.len(),
+                text: escaped(&quoted, depth),
+            });
         }
     }
 }
@@ -130,7 +161,10 @@ fn opaque(raw: &[u8]) -> bool {
     }
     let body = match raw.strip_prefix(b"data:") {
         Some(_) => {
-            let comma = sub(raw, 0, BASE64_MIN).iter().position(|&b| b == b',').unwrap_or(0);
+            let comma = sub(raw, 0, BASE64_MIN)
+                .iter()
+                .position(|&b| b == b',')
+                .unwrap_or(0);
             if !sub(raw, 0, comma).ends_with(b";base64") {
                 return false;
             }
@@ -138,7 +172,8 @@ fn opaque(raw: &[u8]) -> bool {
         }
         None => raw,
     };
-    body.iter().all(|&b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=' | b'\\' | b'-' | b'_'))
+    body.iter()
+        .all(|&b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=' | b'\\' | b'-' | b'_'))
 }
 
 /// `doc` with `edits` (ascending, not overlapping) applied.

@@ -37,37 +37,54 @@ pub struct CustomCache {
 impl Custom {
     /// Compiles `pattern` or says why it is refused.
     pub fn new(pattern: &str) -> Result<Self, Refused> {
-        let hir = match regex_syntax::ParserBuilder::new().nest_limit(64).build().parse(pattern) {
+        let hir = match regex_syntax::ParserBuilder::new()
+            .nest_limit(64)
+            .build()
+            .parse(pattern)
+        {
             Ok(hir) => ascii_boundaries(hir),
             Err(error) => return refuse(format!("not a regex: {}", last_line(&error.to_string()))),
         };
         let Some(longest) = hir.properties().maximum_len() else {
-            return refuse(format!("its longest match has no bound; bound repetitions, as in \\w{{1,64}}, to {CUSTOM_MAX} bytes"));
+            return refuse(format!(
+                "its longest match has no bound; bound repetitions, as in \\w{{1,64}}, to {CUSTOM_MAX} bytes"
+            ));
         };
         if longest > CUSTOM_MAX {
-            return refuse(format!("its longest match is {longest} bytes; at most {CUSTOM_MAX} are allowed"));
+            return refuse(format!(
+                "its longest match is {longest} bytes; at most {CUSTOM_MAX} are allowed"
+            ));
         }
         if hir.properties().minimum_len().unwrap_or(0) == 0 {
             return refuse("it can match nothing at all");
         }
-        let too_large = |_| Refused(format!("its automaton is over {} MiB", NFA_BYTES >> 20));
         let nfa = |reverse: bool| {
-            let config = thompson::Config::new().reverse(reverse).nfa_size_limit(Some(NFA_BYTES)).which_captures(thompson::WhichCaptures::None);
-            thompson::Compiler::new().configure(config).build_from_hir(&hir)
+            let config = thompson::Config::new()
+                .reverse(reverse)
+                .nfa_size_limit(Some(NFA_BYTES))
+                .which_captures(thompson::WhichCaptures::None);
+            let nfa = thompson::Compiler::new().configure(config).build_from_hir(&hir);
+            nfa.map_err(|_| Refused(format!("its automaton is over {} MiB", NFA_BYTES >> 20)))
         };
         let config = DFA::config().skip_cache_capacity_check(true);
-        let build = |nfa, config| hybrid::dfa::Builder::new().configure(config).build_from_nfa(nfa);
-        let forward = build(nfa(false).map_err(too_large)?, config.clone());
-        let forward = forward.map_err(|_| Refused("its automaton cannot be built".to_owned()))?;
+        let build = |nfa, config| {
+            let dfa = hybrid::dfa::Builder::new().configure(config).build_from_nfa(nfa);
+            dfa.map_err(|_| Refused("its automaton cannot be built".to_owned()))
+        };
+        let forward = build(nfa(false)?, config.clone())?;
         let prefixes = prefixes(&hir);
         let search = if prefixes.is_empty() {
-            let reverse = build(nfa(true).map_err(too_large)?, config.match_kind(MatchKind::All));
-            let reverse = reverse.map_err(|_| Refused("its automaton cannot be built".to_owned()))?;
+            let reverse = build(nfa(true)?, config.match_kind(MatchKind::All))?;
             Some(hybrid::regex::Builder::new().build_from_dfas(forward.clone(), reverse))
         } else {
             None
         };
-        Ok(Custom { forward, search, prefixes, longest })
+        Ok(Custom {
+            forward,
+            search,
+            prefixes,
+            longest,
+        })
     }
 
     /// A cache for this regex.
@@ -90,7 +107,9 @@ impl Custom {
     // The end of the match at `start`, and whether it is undecided at the end of the text.
     fn walk(&self, cache: &mut Cache, view: &View, start: usize) -> Option<(Option<usize>, bool)> {
         let dfa = &self.forward;
-        let input = Input::new(view.text).span(start..view.text.len()).anchored(Anchored::Yes);
+        let input = Input::new(view.text)
+            .span(start..view.text.len())
+            .anchored(Anchored::Yes);
         let mut state: LazyStateID = dfa.start_state_forward(cache, &input).ok()?;
         let mut end = None;
         let mut i = start;
@@ -116,7 +135,10 @@ impl Custom {
     pub fn search(&self, cache: &mut CustomCache, view: &View, from: usize) -> Option<Span> {
         let (search, cache) = (self.search.as_ref()?, cache.search.as_mut()?);
         let found = search.find(cache, Input::new(view.text).span(from..view.text.len()))?;
-        Some(Span { start: found.start(), end: found.end() })
+        Some(Span {
+            start: found.start(),
+            end: found.end(),
+        })
     }
 
     /// Holds the view open where a match may have begun that the text so far does not finish.
@@ -164,10 +186,19 @@ fn ascii_boundaries(hir: Hir) -> Hir {
 // Literals of at least two bytes of which one begins every match.
 fn prefixes(hir: &Hir) -> Vec<Vec<u8>> {
     let mut extractor = Extractor::new();
-    extractor.kind(ExtractKind::Prefix).limit_class(10).limit_literal_len(16).limit_total(MAX_PREFIXES);
+    extractor
+        .kind(ExtractKind::Prefix)
+        .limit_class(10)
+        .limit_literal_len(16)
+        .limit_total(MAX_PREFIXES);
     let sequence = extractor.extract(hir);
-    let Some(literals) = sequence.literals() else { return Vec::new() };
-    let mut all: Vec<Vec<u8>> = literals.iter().map(|l| l.as_bytes().to_ascii_lowercase()).collect();
+    let Some(literals) = sequence.literals() else {
+        return Vec::new();
+    };
+    let mut all: Vec<Vec<u8>> = literals
+        .iter()
+        .map(|l| l.as_bytes().to_ascii_lowercase())
+        .collect();
     all.sort();
     all.dedup();
     if all.iter().any(|l| l.len() < 2) {

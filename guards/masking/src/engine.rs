@@ -153,7 +153,11 @@ impl Engine {
             matches: Vec::new(),
             reports: Vec::new(),
             reported: Vec::new(),
-            caches: self.customs.iter().map(|c| c.as_ref().map(Custom::cache)).collect(),
+            caches: self
+                .customs
+                .iter()
+                .map(|c| c.as_ref().map(Custom::cache))
+                .collect(),
         }
     }
 
@@ -218,7 +222,12 @@ impl Engine {
             triggers.push(trigger);
         };
         let w = &self.wanted;
-        let numbers = w.phone.or(w.card).or(w.iban).or(w.national_id).or(self.ip.map(|i| i.0));
+        let numbers = w
+            .phone
+            .or(w.card)
+            .or(w.iban)
+            .or(w.national_id)
+            .or(self.ip.map(|i| i.0));
         if numbers.is_some() {
             (b'0'..=b'9').for_each(|digit| add(&[digit], Trigger::Digit));
         }
@@ -257,7 +266,12 @@ impl Engine {
         self.held = literals
             .iter()
             .zip(&self.triggers)
-            .filter(|(_, t)| matches!(t, Trigger::Key(_) | Trigger::Jwt | Trigger::Pem | Trigger::Deny | Trigger::Custom { .. }))
+            .filter(|(_, t)| {
+                matches!(
+                    t,
+                    Trigger::Key(_) | Trigger::Jwt | Trigger::Pem | Trigger::Deny | Trigger::Custom { .. }
+                )
+            })
             .map(|(l, _)| l.to_ascii_lowercase())
             .collect();
         self.held.sort();
@@ -285,7 +299,9 @@ impl Engine {
 
     fn triggers(&self, view: &View, scratch: &mut Scratch) {
         let Some(automaton) = &self.automaton else { return };
-        let Ok(mut state) = automaton.start_state(Anchored::No) else { return };
+        let Ok(mut state) = automaton.start_state(Anchored::No) else {
+            return;
+        };
         for (i, &byte) in view.text.iter().enumerate() {
             state = automaton.next_state(Anchored::No, state, byte);
             if automaton.is_special(state) && automaton.is_match(state) {
@@ -297,7 +313,9 @@ impl Engine {
     fn matched(&self, automaton: &DFA, state: StateID, view: &View, end: usize, scratch: &mut Scratch) {
         for n in 0..automaton.match_len(state) {
             let pattern = automaton.match_pattern(state, n).as_usize();
-            let Some(&trigger) = self.triggers.get(pattern) else { continue };
+            let Some(&trigger) = self.triggers.get(pattern) else {
+                continue;
+            };
             let start = end - self.lengths.get(pattern).map_or(0, |&l| l as usize);
             self.trigger(trigger, view, start, end, scratch);
         }
@@ -313,34 +331,48 @@ impl Engine {
                 }
                 numbers::find(view, start, &self.wanted, &mut found);
                 if let Some((rule, exempt)) = self.ip {
-                    ip::find_v4(view, start, exempt).into_iter().for_each(|s| found(rule, s));
+                    ip::find_v4(view, start, exempt)
+                        .into_iter()
+                        .for_each(|s| found(rule, s));
                 }
             }
             Trigger::At => {
                 if let Some((rule, exempt)) = self.email {
-                    email::find(view, start, exempt).into_iter().for_each(|s| found(rule, s));
+                    email::find(view, start, exempt)
+                        .into_iter()
+                        .for_each(|s| found(rule, s));
                 }
             }
             Trigger::Colon => {
                 if let Some((rule, exempt)) = self.ip {
-                    ip::find_v6(view, start, exempt).into_iter().for_each(|s| found(rule, s));
+                    ip::find_v6(view, start, exempt)
+                        .into_iter()
+                        .for_each(|s| found(rule, s));
                 }
             }
             Trigger::Key(i) => {
                 let format = secret::FORMATS.get(i as usize);
                 if let (Some(rule), Some(format)) = (self.api_key, format) {
-                    secret::find_key(view, start, format).into_iter().for_each(|s| found(rule, s));
+                    secret::find_key(view, start, format)
+                        .into_iter()
+                        .for_each(|s| found(rule, s));
                 }
             }
             Trigger::Jwt | Trigger::Pem => {
                 if let Some(rule) = self.api_key {
-                    let find = if matches!(trigger, Trigger::Jwt) { secret::find_jwt } else { secret::find_pem };
+                    let find = if matches!(trigger, Trigger::Jwt) {
+                        secret::find_jwt
+                    } else {
+                        secret::find_pem
+                    };
                     find(view, start).into_iter().for_each(|s| found(rule, s));
                 }
             }
             Trigger::Url | Trigger::Http { .. } | Trigger::Name(_) => {
                 if let Some(rule) = self.credential {
-                    credential(trigger, view, start, end).into_iter().for_each(|s| found(rule, s));
+                    credential(trigger, view, start, end)
+                        .into_iter()
+                        .for_each(|s| found(rule, s));
                 }
             }
             Trigger::Deny => {
@@ -352,7 +384,10 @@ impl Engine {
                 let custom = self.customs.get(rule as usize).and_then(Option::as_ref);
                 let cache = scratch.caches.get_mut(rule as usize).and_then(Option::as_mut);
                 if let (Some(custom), Some(cache)) = (custom, cache) {
-                    custom.match_at(cache, view, start).into_iter().for_each(|s| found(rule, s));
+                    custom
+                        .match_at(cache, view, start)
+                        .into_iter()
+                        .for_each(|s| found(rule, s));
                 }
             }
         }
@@ -362,7 +397,12 @@ impl Engine {
     fn hold_tail(&self, view: &View, floor: usize, scratch: &mut Scratch) {
         let text = view.text;
         let w = &self.wanted;
-        if self.email.is_some() || self.ip.is_some() || w.phone.is_some() || w.iban.is_some() || w.national_id.is_some() {
+        if self.email.is_some()
+            || self.ip.is_some()
+            || w.phone.is_some()
+            || w.iban.is_some()
+            || w.national_id.is_some()
+        {
             let tail = email::tail(text);
             if tail < text.len() {
                 view.hold(tail);
@@ -389,16 +429,29 @@ impl Engine {
     // Chooses among overlapping candidates: the first, then the longest, then the first rule.
     fn resolve(&self, view: &View, floor: usize, scratch: &mut Scratch) {
         let reports = |rule: u16| self.rule(rule).is_some_and(|r| r.action == Action::Report);
-        scratch.reports.extend(scratch.candidates.iter().filter(|m| reports(m.rule) && m.span.start >= floor));
-        scratch.candidates.retain(|m| !reports(m.rule) && m.span.start >= floor);
-        scratch.candidates.sort_by_key(|m| (m.span.start, usize::MAX - m.span.end, m.rule));
+        scratch.reports.extend(
+            scratch
+                .candidates
+                .iter()
+                .filter(|m| reports(m.rule) && m.span.start >= floor),
+        );
+        scratch
+            .candidates
+            .retain(|m| !reports(m.rule) && m.span.start >= floor);
+        scratch
+            .candidates
+            .sort_by_key(|m| (m.span.start, usize::MAX - m.span.end, m.rule));
         let mut searches: Vec<(u16, Option<Span>)> = Vec::new();
         for &rule in &self.searched {
             let first = self.search(rule, view, floor, scratch);
             searches.push((rule, first));
         }
         for (rule, next) in searches.iter_mut().filter(|(rule, _)| reports(*rule)) {
-            let ended = scratch.reported.iter().find(|(r, _)| r == rule).map_or(0, |r| r.1);
+            let ended = scratch
+                .reported
+                .iter()
+                .find(|(r, _)| r == rule)
+                .map_or(0, |r| r.1);
             if ended > floor {
                 *next = self.search(*rule, view, ended, scratch);
             }
@@ -419,8 +472,13 @@ impl Engine {
                 }
             }
             let candidate = scratch.candidates.get(i).copied();
-            let searched = searches.iter().filter_map(|&(rule, next)| next.map(|span| Match { rule, span }));
-            let best = candidate.into_iter().chain(searched).min_by_key(|m| (m.span.start, usize::MAX - m.span.end, m.rule));
+            let searched = searches
+                .iter()
+                .filter_map(|&(rule, next)| next.map(|span| Match { rule, span }));
+            let best = candidate
+                .into_iter()
+                .chain(searched)
+                .min_by_key(|m| (m.span.start, usize::MAX - m.span.end, m.rule));
             let Some(best) = best else { break };
             position = best.span.end;
             scratch.matches.push(best);
@@ -435,7 +493,9 @@ impl Engine {
     /// The keyed hash of a value, in the place of the value: `[EMAIL:0123456789abcdef]`. The name is part of what is
     /// hashed, so that equal values of two rules differ.
     pub fn hash(&self, rule: &Rule, value: &str) -> String {
-        let Some(key) = &self.hash_key else { return rule.mask.clone() };
+        let Some(key) = &self.hash_key else {
+            return rule.mask.clone();
+        };
         let mut mac = key.clone();
         mac.update(rule.name.as_bytes());
         mac.update(&[0]);
@@ -496,35 +556,62 @@ fn compiled(spec: &RuleSpec) -> Result<Rule, Refused> {
     };
     let valid = name.len() <= 64
         && name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
-        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-' | b'.'));
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-' | b'.'));
     if !valid || name == DENY_WORDS {
-        return refuse(format!("rule name {name:?}: ^[a-z0-9][a-z0-9._-]{{0,63}}$, and not {DENY_WORDS}"));
+        return refuse(format!(
+            "rule name {name:?}: ^[a-z0-9][a-z0-9._-]{{0,63}}$, and not {DENY_WORDS}"
+        ));
     }
     if spec.regex.is_some() != (kind == Kind::Regex) {
-        return refuse(format!("rule {name}: a regex belongs to kind regex, and to no other"));
+        return refuse(format!(
+            "rule {name}: a regex belongs to kind regex, and to no other"
+        ));
     }
     if spec.countries.is_some() && kind != Kind::NationalId {
         return refuse(format!("rule {name}: countries belong to kind national_id"));
     }
     if spec.restore && !matches!(spec.action, Action::Mask | Action::Hash) {
-        return refuse(format!("rule {name}: only what is masked or hashed can be restored"));
+        return refuse(format!(
+            "rule {name}: only what is masked or hashed can be restored"
+        ));
     }
-    let label: String =
-        name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect();
+    let label: String = name
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() {
+                c.to_ascii_uppercase()
+            } else {
+                '_'
+            }
+        })
+        .collect();
     let mask = spec.value.clone().unwrap_or_else(|| format!("[{label}]"));
     if mask.len() > 200 {
         return refuse(format!("rule {name}: its value is over 200 bytes"));
     }
-    Ok(Rule { name, action: spec.action, restore: spec.restore, mask, label })
+    Ok(Rule {
+        name,
+        action: spec.action,
+        restore: spec.restore,
+        mask,
+        label,
+    })
 }
 
 fn countries(spec: &RuleSpec) -> Result<u32, Refused> {
-    let Some(wanted) = &spec.countries else { return Ok((1 << NATIONAL_IDS.len()) - 1) };
+    let Some(wanted) = &spec.countries else {
+        return Ok((1 << NATIONAL_IDS.len()) - 1);
+    };
     let mut bits = 0;
     for country in wanted {
         let Some(i) = NATIONAL_IDS.iter().position(|id| id.country == country) else {
             let known: Vec<&str> = NATIONAL_IDS.iter().map(|id| id.country).collect();
-            return refuse(format!("no national id of country {country:?}; known: {}", known.join(" ")));
+            return refuse(format!(
+                "no national id of country {country:?}; known: {}",
+                known.join(" ")
+            ));
         };
         bits |= 1 << i;
     }
@@ -532,7 +619,9 @@ fn countries(spec: &RuleSpec) -> Result<u32, Refused> {
 }
 
 fn hash_key(spec: &RulesSpec) -> Result<Option<Hmac<Sha256>>, Refused> {
-    let Some(key) = &spec.hash_key else { return Ok(None) };
+    let Some(key) = &spec.hash_key else {
+        return Ok(None);
+    };
     if key.starts_with("${") {
         return refuse("hash_key is a reference that was not resolved");
     }
@@ -540,5 +629,6 @@ fn hash_key(spec: &RulesSpec) -> Result<Option<Hmac<Sha256>>, Refused> {
         return refuse(format!("hash_key is shorter than {HASH_KEY_MIN} bytes"));
     }
     let mac = Hmac::<Sha256>::new_from_slice(key.as_bytes());
-    mac.map(Some).map_err(|_| Refused("hash_key cannot be used".to_owned()))
+    mac.map(Some)
+        .map_err(|_| Refused("hash_key cannot be used".to_owned()))
 }

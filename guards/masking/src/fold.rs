@@ -105,7 +105,9 @@ fn decode_utf8(src: &[u8], i: usize) -> Option<(char, usize)> {
 
 fn hex4(src: &[u8], i: usize) -> Option<u32> {
     let digits = src.get(i..i + 4)?;
-    digits.iter().try_fold(0_u32, |n, &b| Some(n * 16 + (b as char).to_digit(16)?))
+    digits
+        .iter()
+        .try_fold(0_u32, |n, &b| Some(n * 16 + (b as char).to_digit(16)?))
 }
 
 /// The character of the escape at `i` (a backslash) and its length in the source; `None` where there is no escape.
@@ -146,13 +148,18 @@ pub fn decode(src: &[u8], how: Decode, out: &mut Mapped) -> bool {
     let (mut i, mut copied, mut any) = (0, 0, false);
     loop {
         let rest = src.get(i..).unwrap_or(&[]);
-        let Some(skip) =
-            rest.iter().position(|&b| CLASSES.get(b as usize).copied().unwrap_or(0) & wanted != 0)
+        let Some(skip) = rest
+            .iter()
+            .position(|&b| CLASSES.get(b as usize).copied().unwrap_or(0) & wanted != 0)
         else {
             break;
         };
         i += skip;
-        let unit = if at(src, i) == b'\\' { decode_escape(src, i) } else { decode_utf8(src, i) };
+        let unit = if at(src, i) == b'\\' {
+            decode_escape(src, i)
+        } else {
+            decode_utf8(src, i)
+        };
         let Some((c, len)) = unit else {
             i += 1;
             continue;
@@ -181,7 +188,11 @@ pub fn decode(src: &[u8], how: Decode, out: &mut Mapped) -> bool {
 /// The exact text of a JSON string's content (without its quotes).
 pub fn unescape(raw: &[u8]) -> String {
     let mut mapped = Mapped::default();
-    let bytes = if decode(raw, Decode::Unescape, &mut mapped) { mapped.text.as_slice() } else { raw };
+    let bytes = if decode(raw, Decode::Unescape, &mut mapped) {
+        mapped.text.as_slice()
+    } else {
+        raw
+    };
     String::from_utf8_lossy(bytes).into_owned()
 }
 
@@ -261,7 +272,11 @@ mod tests {
     #[test]
     fn plain_text_is_not_copied() {
         let mut mapped = Mapped::default();
-        assert!(!decode("plain text, ไทย".as_bytes(), Decode::UnescapeAndFold, &mut mapped));
+        assert!(!decode(
+            "plain text, ไทย".as_bytes(),
+            Decode::UnescapeAndFold,
+            &mut mapped
+        ));
         assert!(!decode(br"C:\temp", Decode::Fold, &mut mapped));
     }
 

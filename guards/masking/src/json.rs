@@ -56,26 +56,71 @@ pub struct Leaf {
 
 /// Members that steer the API. Everything that is not named here is text.
 const PROTOCOL: [&[u8]; 30] = [
-    b"model", b"role", b"type", b"id", b"object", b"tool_call_id", b"tool_use_id", b"call_id", b"item_id",
-    b"previous_response_id", b"response_id", b"encoding_format", b"detail", b"media_type", b"finish_reason",
-    b"stop_reason", b"status", b"format", b"effort", b"service_tier", b"signature", b"thought_signature",
-    b"encrypted_content", b"file_id", b"system_fingerprint", b"obfuscation", b"truncation", b"native_finish_reason",
-    b"container", b"ttl",
+    b"model",
+    b"role",
+    b"type",
+    b"id",
+    b"object",
+    b"tool_call_id",
+    b"tool_use_id",
+    b"call_id",
+    b"item_id",
+    b"previous_response_id",
+    b"response_id",
+    b"encoding_format",
+    b"detail",
+    b"media_type",
+    b"finish_reason",
+    b"stop_reason",
+    b"status",
+    b"format",
+    b"effort",
+    b"service_tier",
+    b"signature",
+    b"thought_signature",
+    b"encrypted_content",
+    b"file_id",
+    b"system_fingerprint",
+    b"obfuscation",
+    b"truncation",
+    b"native_finish_reason",
+    b"container",
+    b"ttl",
 ];
 /// Members whose text is JSON.
 const ARGUMENTS: [&[u8]; 2] = [b"arguments", b"partial_json"];
 /// Objects whose members people choose.
-const FREE: [&[u8]; 7] =
-    [b"metadata", b"input", b"parameters", b"input_schema", b"schema", b"arguments", b"properties"];
+const FREE: [&[u8]; 7] = [
+    b"metadata",
+    b"input",
+    b"parameters",
+    b"input_schema",
+    b"schema",
+    b"arguments",
+    b"properties",
+];
 
 /// Walks `doc`, calling `visit` for every leaf in order with the way to it. `free`: the whole document is one whose
 /// members people choose.
-pub fn walk<'d>(doc: &'d [u8], free: bool, visit: &mut impl FnMut(Leaf, &[Step<'d>])) -> Result<(), Malformed> {
-    let mut walker = Walker { doc, i: 0, path: Vec::with_capacity(16), visit };
+pub fn walk<'d>(
+    doc: &'d [u8],
+    free: bool,
+    visit: &mut impl FnMut(Leaf, &[Step<'d>]),
+) -> Result<(), Malformed> {
+    let mut walker = Walker {
+        doc,
+        i: 0,
+        path: Vec::with_capacity(16),
+        visit,
+    };
     walker.space();
     walker.value(Role::Text, free)?;
     walker.space();
-    if walker.i == doc.len() { Ok(()) } else { walker.fail() }
+    if walker.i == doc.len() {
+        Ok(())
+    } else {
+        walker.fail()
+    }
 }
 
 struct Walker<'d, 'v, V> {
@@ -123,7 +168,16 @@ impl<'d, V: FnMut(Leaf, &[Step<'d>])> Walker<'d, '_, V> {
     }
 
     fn leaf(&mut self, shape: Shape, role: Role, free: bool, start: usize, end: usize) {
-        (self.visit)(Leaf { shape, role, free, start, end }, &self.path);
+        (self.visit)(
+            Leaf {
+                shape,
+                role,
+                free,
+                start,
+                end,
+            },
+            &self.path,
+        );
     }
 
     fn word(&mut self, word: &[u8]) -> Result<(), Malformed> {
@@ -157,7 +211,11 @@ impl<'d, V: FnMut(Leaf, &[Step<'d>])> Walker<'d, '_, V> {
                 self.leaf(Shape::Key, Role::Text, true, start, end);
             }
             self.path.push(Step::Key(key));
-            let (role, free) = if free { (Role::Text, true) } else { member(key, self.peek()) };
+            let (role, free) = if free {
+                (Role::Text, true)
+            } else {
+                member(key, self.peek())
+            };
             self.value(role, free)?;
             self.path.pop();
             self.space();
@@ -235,7 +293,14 @@ impl<'d, V: FnMut(Leaf, &[Step<'d>])> Walker<'d, '_, V> {
     fn escape(&self, i: usize) -> Result<usize, Malformed> {
         match self.doc.get(i + 1) {
             Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(i + 2),
-            Some(b'u') if self.doc.get(i + 2..i + 6).is_some_and(|h| h.iter().all(u8::is_ascii_hexdigit)) => Ok(i + 6),
+            Some(b'u')
+                if self
+                    .doc
+                    .get(i + 2..i + 6)
+                    .is_some_and(|h| h.iter().all(u8::is_ascii_hexdigit)) =>
+            {
+                Ok(i + 6)
+            }
             _ => Err(Malformed(i)),
         }
     }
@@ -302,15 +367,31 @@ mod tests {
         let doc = r#" {"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"hi \"x\""}]},
             {"tool_calls":[{"id":"c","function":{"name":"f","arguments":"{}"}}]}],"metadata":{"id":"1","k":2}} "#;
         let all = leaves(doc).unwrap_or_default();
-        let text: Vec<&str> =
-            all.iter().filter(|l| l.1 != Role::Protocol).map(|l| l.0.as_str()).collect();
+        let text: Vec<&str> = all
+            .iter()
+            .filter(|l| l.1 != Role::Protocol)
+            .map(|l| l.0.as_str())
+            .collect();
         assert_eq!(text, [r#"hi \"x\""#, "f", "{}", "id", "1", "k", "2"]);
         assert!(all.contains(&("{}".to_owned(), Role::Arguments, false)));
     }
 
     #[test]
     fn what_is_not_json_is_refused() {
-        for doc in ["", "{", "{\"a\":1,}", "[1 2]", "\"\\x\"", "\"\n\"", "01", "1.", "nul", "{}x", "{'a':1}", "\"\\u12g4\""] {
+        for doc in [
+            "",
+            "{",
+            "{\"a\":1,}",
+            "[1 2]",
+            "\"\\x\"",
+            "\"\n\"",
+            "01",
+            "1.",
+            "nul",
+            "{}x",
+            "{'a':1}",
+            "\"\\u12g4\"",
+        ] {
             assert!(leaves(doc).is_err(), "{doc}");
         }
         assert!(leaves(&"[".repeat(DEPTH_MAX + 1)).is_err());

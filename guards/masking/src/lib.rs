@@ -14,8 +14,8 @@ pub mod session;
 pub mod sse;
 mod view;
 
-pub use session::{Channel, Edit, Masker, Session, Side};
 pub use config::{Action, Refused, RulesSpec};
 pub use engine::{Engine, Match, Scratch};
 pub use kinds::Span;
+pub use session::{Channel, Edit, Masker, Session, Side};
 pub use view::View;

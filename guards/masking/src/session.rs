@@ -116,7 +116,12 @@ impl Masker<'_> {
                 true => (mapped.source(span.start), mapped.source(span.end)),
                 false => (span.start, span.end),
             };
-            let text = self.replacement(what, sub(view.text, span.start, span.end), sub(raw, start, end), how);
+            let text = self.replacement(
+                what,
+                sub(view.text, span.start, span.end),
+                sub(raw, start, end),
+                how,
+            );
             if let Some(text) = text {
                 edits.push(Edit { start, end, text });
             }
@@ -127,7 +132,11 @@ impl Masker<'_> {
 
     // Matches and placeholders that begin at or after `floor`, ascending; those before `view.open_from()` are final.
     fn find(&mut self, view: &View, floor: usize) -> Vec<(Span, What)> {
-        let restores = if self.side == Side::Answer { self.placeholders(view, floor) } else { Vec::new() };
+        let restores = if self.side == Side::Answer {
+            self.placeholders(view, floor)
+        } else {
+            Vec::new()
+        };
         if self.side == Side::Answer && !self.engine.answers {
             self.scratch.matches.clear();
             self.scratch.reports.clear();
@@ -135,10 +144,19 @@ impl Masker<'_> {
             self.engine.scan(view, floor, self.scratch);
         }
         if restores.is_empty() {
-            return self.scratch.matches.iter().map(|m| (m.span, What::Rule(m.rule))).collect();
+            return self
+                .scratch
+                .matches
+                .iter()
+                .map(|m| (m.span, What::Rule(m.rule)))
+                .collect();
         }
         let apart = |a: Span, b: Span| a.end <= b.start || b.end <= a.start;
-        let rules = self.scratch.matches.iter().filter(|m| restores.iter().all(|r| apart(*r, m.span)));
+        let rules = self
+            .scratch
+            .matches
+            .iter()
+            .filter(|m| restores.iter().all(|r| apart(*r, m.span)));
         let mut all: Vec<(Span, What)> = rules.map(|m| (m.span, What::Rule(m.rule))).collect();
         all.extend(restores.iter().map(|s| (*s, What::Restore)));
         all.sort_by_key(|(s, _)| s.start);
@@ -163,7 +181,14 @@ impl Masker<'_> {
                         spans.push(Span { start, end: i });
                     }
                 }
-                None if self.session.originals.keys().any(|p| p.as_bytes().starts_with(window)) => view.hold(start),
+                None if self
+                    .session
+                    .originals
+                    .keys()
+                    .any(|p| p.as_bytes().starts_with(window)) =>
+                {
+                    view.hold(start)
+                }
                 None => {}
             }
         }
@@ -182,13 +207,18 @@ impl Masker<'_> {
         match rule.action {
             Action::Report => return None,
             Action::Block => {
+                // A streamed answer ends after this text.
                 self.session.blocked.get_or_insert(rule_index);
-                return None;
+                return Some(rule.mask.clone());
             }
             Action::Hash | Action::Mask => {}
         }
         if !(rule.restore && self.side == Side::Request) {
-            return Some(if rule.action == Action::Hash { self.engine.hash(rule, &folded) } else { rule.mask.clone() });
+            return Some(if rule.action == Action::Hash {
+                self.engine.hash(rule, &folded)
+            } else {
+                rule.mask.clone()
+            });
         }
         let original = match how {
             Decode::Fold => String::from_utf8_lossy(raw).into_owned(),
@@ -219,7 +249,9 @@ impl Masker<'_> {
     }
 
     fn count_reports(&mut self, before: usize) {
-        let Scratch { reports, reported, .. } = &mut *self.scratch;
+        let Scratch {
+            reports, reported, ..
+        } = &mut *self.scratch;
         for report in reports.iter().filter(|m| m.span.start < before) {
             self.session.count(report.rule);
             reported.retain(|r| r.0 != report.rule);
@@ -257,7 +289,16 @@ pub struct Channel {
 impl Channel {
     /// A text of prose, or (`json`) one that is itself JSON text, as a tool call's arguments are.
     pub fn new(json: bool) -> Self {
-        Channel { how: if json { Decode::UnescapeAndFold } else { Decode::Fold }, text: String::new(), done: 0, reported: Vec::new() }
+        Channel {
+            how: if json {
+                Decode::UnescapeAndFold
+            } else {
+                Decode::Fold
+            },
+            text: String::new(),
+            done: 0,
+            reported: Vec::new(),
+        }
     }
 
     /// True when something waits.
@@ -269,16 +310,27 @@ impl Channel {
     pub fn push(&mut self, masker: &mut Masker, piece: &str, last: bool, mapped: &mut Mapped) -> String {
         self.text.push_str(piece);
         let json = self.how == Decode::UnescapeAndFold;
-        let open = if json && !last { fold::open_escape(self.text.as_bytes()) } else { 0 };
+        let open = if json && !last {
+            fold::open_escape(self.text.as_bytes())
+        } else {
+            0
+        };
         let known = self.text.len() - open;
         let raw = sub(self.text.as_bytes(), 0, known);
         let decoded = fold::decode(raw, self.how, mapped);
         let view = View::new(if decoded { &mapped.text } else { raw }, last);
         let to_raw = |i: usize| if decoded { mapped.source(i) } else { i };
-        let floor = if decoded { mapped.decoded(self.done) } else { self.done };
+        let floor = if decoded {
+            mapped.decoded(self.done)
+        } else {
+            self.done
+        };
         let to_view = |i: usize| if decoded { mapped.decoded(i) } else { i };
         masker.scratch.reported.clear();
-        masker.scratch.reported.extend(self.reported.iter().map(|&(rule, end)| (rule, to_view(end))));
+        masker
+            .scratch
+            .reported
+            .extend(self.reported.iter().map(|&(rule, end)| (rule, to_view(end))));
         let found = masker.find(&view, floor);
         let mut until = view.open_from().max(floor);
         while until > floor && at(view.text, until) & 0xC0 == 0x80 {
@@ -292,7 +344,12 @@ impl Channel {
             }
             until = until.max(span.end);
             let (start, end) = (to_raw(span.start), to_raw(span.end));
-            let text = masker.replacement(what, sub(view.text, span.start, span.end), sub(raw, start, end), self.how);
+            let text = masker.replacement(
+                what,
+                sub(view.text, span.start, span.end),
+                sub(raw, start, end),
+                self.how,
+            );
             let Some(text) = text else { continue };
             out.push_str(&String::from_utf8_lossy(sub(raw, copied, start)));
             if json {
@@ -304,8 +361,19 @@ impl Channel {
         }
         masker.count_reports(until);
         self.reported.clear();
-        self.reported.extend(masker.scratch.reported.iter().map(|&(rule, end)| (rule, to_raw(end))));
-        let done = if until == view.text.len() { known } else { to_raw(until) }.max(self.done);
+        self.reported.extend(
+            masker
+                .scratch
+                .reported
+                .iter()
+                .map(|&(rule, end)| (rule, to_raw(end))),
+        );
+        let done = if until == view.text.len() {
+            known
+        } else {
+            to_raw(until)
+        }
+        .max(self.done);
         out.push_str(&String::from_utf8_lossy(sub(raw, copied, done)));
         self.done = done;
         self.forget(if decoded { Some(mapped) } else { None }, until);
@@ -318,7 +386,9 @@ impl Channel {
         if until <= 4 * keep {
             return;
         }
-        let mut cut = mapped.map_or(until - keep, |m| m.source(until - keep)).min(self.done);
+        let mut cut = mapped
+            .map_or(until - keep, |m| m.source(until - keep))
+            .min(self.done);
         while !self.text.is_char_boundary(cut) {
             cut -= 1;
         }

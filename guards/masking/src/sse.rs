@@ -77,15 +77,23 @@ impl Events {
         } else if self.waiting.len() > limit {
             self.ended = true;
             self.waiting = Vec::new();
-            out.extend_from_slice(&self.error("An event of the answer is too long to be masked.", "body_too_large"));
+            out.extend_from_slice(&self.error(
+                "An event of the answer is too long to be masked.",
+                "body_too_large",
+            ));
         }
         out
     }
 
     // A rule blocks the answer: it ends here.
     fn refused(&mut self, masker: &Masker, out: &mut Vec<u8>) -> bool {
-        let Some(rule) = masker.session.blocked().and_then(|r| masker.engine.rule(r)) else { return false };
-        let message = format!("The answer held data that rule {} of this Project blocks. It ends here.", rule.name);
+        let Some(rule) = masker.session.blocked().and_then(|r| masker.engine.rule(r)) else {
+            return false;
+        };
+        let message = format!(
+            "The answer held data that rule {} of this Project blocks. It ends here.",
+            rule.name
+        );
         out.extend_from_slice(&self.error(&message, "answer_blocked"));
         self.ended = true;
         true
@@ -118,7 +126,12 @@ impl Events {
             return;
         }
         let mut placed = Vec::with_capacity(24);
-        let walked = walk(data, false, &mut |leaf, path| placed.push(Placed { path: written(path), leaf }));
+        let walked = walk(data, false, &mut |leaf, path| {
+            placed.push(Placed {
+                path: written(path),
+                leaf,
+            })
+        });
         if walked.is_err() {
             out.extend_from_slice(&self.plain_lines(masker, event));
             return;
@@ -158,14 +171,22 @@ impl Events {
         };
         let top = part_of(data, placed, "");
         if !chat && ends_part(&kind) {
-            self.flush(masker, out, |open| ends_all(&kind) || open.part == top || output(&open.part) == output(&top));
+            self.flush(masker, out, |open| {
+                ends_all(&kind) || open.part == top || output(&open.part) == output(&top)
+            });
         }
         // A choice that ends in this event.
         for finished in placed.iter().filter(|p| p.path.ends_with(".finish_reason")) {
             let part = part_of(data, placed, &finished.path);
             let same = |p: &Placed| is_delta(p) && part_of(data, placed, &p.path) == part;
-            let here: Vec<String> = placed.iter().filter(|p| same(p)).map(|p| field_of(data, placed, &p.path)).collect();
-            self.flush(masker, out, |open| open.part == part && !here.contains(&open.field));
+            let here: Vec<String> = placed
+                .iter()
+                .filter(|p| same(p))
+                .map(|p| field_of(data, placed, &p.path))
+                .collect();
+            self.flush(masker, out, |open| {
+                open.part == part && !here.contains(&open.field)
+            });
         }
         masker.session.counting(!(self.dialect == Dialect::Responses));
         let mut edits = Vec::new();
@@ -197,15 +218,23 @@ impl Events {
         let data = sub(event, start, end);
         let raw = sub(data, place.leaf.start, place.leaf.end);
         let part = part_of(data, placed, &place.path);
-        let field = if kind.starts_with("response.") { kind.to_owned() } else { field_of(data, placed, &place.path) };
+        let field = if kind.starts_with("response.") {
+            kind.to_owned()
+        } else {
+            field_of(data, placed, &place.path)
+        };
         let piece = fold::unescape(raw);
         if !piece.is_empty() {
             // The model has gone on to another field: what waits in the one before is complete.
             let first = |f: &str| f.split('.').nth(1).unwrap_or("").to_owned();
-            self.flush(masker, out, |open| open.part == part && first(&open.field) != first(&field));
+            self.flush(masker, out, |open| {
+                open.part == part && first(&open.field) != first(&field)
+            });
         }
         let prefix = choice_prefix(&place.path);
-        let last = placed.iter().any(|p| prefix.is_some_and(|c| p.path == format!("{c}.finish_reason")));
+        let last = placed
+            .iter()
+            .any(|p| prefix.is_some_and(|c| p.path == format!("{c}.finish_reason")));
         let json = place.leaf.role == Role::Arguments || kind.contains("arguments");
         let i = self.open(&part, &field, json);
         let open = self.channels.get_mut(i)?;
@@ -224,22 +253,39 @@ impl Events {
         }
         let mut escaped = String::with_capacity(text.len() + 8);
         fold::escape(&text, &mut escaped);
-        Some(Edit { start: place.leaf.start, end: place.leaf.end, text: escaped })
+        Some(Edit {
+            start: place.leaf.start,
+            end: place.leaf.end,
+            text: escaped,
+        })
     }
 
     fn open(&mut self, part: &str, field: &str, json: bool) -> usize {
-        let known = self.channels.iter().position(|o| o.part == part && o.field == field);
+        let known = self
+            .channels
+            .iter()
+            .position(|o| o.part == part && o.field == field);
         known.unwrap_or_else(|| {
             let channel = Channel::new(json);
             let (part, field) = (part.to_owned(), field.to_owned());
-            self.channels.push(Open { part, field, channel, head: Vec::new(), tail: Vec::new() });
+            self.channels.push(Open {
+                part,
+                field,
+                channel,
+                head: Vec::new(),
+                tail: Vec::new(),
+            });
             self.channels.len() - 1
         })
     }
 
     // Lets go what waits in the chosen channels, each in an event of its own.
     fn flush(&mut self, masker: &mut Masker, out: &mut Vec<u8>, chosen: impl Fn(&Open) -> bool) {
-        for open in self.channels.iter_mut().filter(|o| o.channel.waiting() && chosen(o)) {
+        for open in self
+            .channels
+            .iter_mut()
+            .filter(|o| o.channel.waiting() && chosen(o))
+        {
             let text = open.channel.push(masker, "", true, &mut self.mapped);
             let mut escaped = String::new();
             fold::escape(&text, &mut escaped);
@@ -300,7 +346,8 @@ fn written(path: &[Step]) -> String {
 fn is_delta(p: &Placed) -> bool {
     let text = p.leaf.shape == Shape::String && p.leaf.role != Role::Protocol;
     let delta = p.path == "delta" || p.path.starts_with("delta.") || p.path.contains(".delta.");
-    let completion = p.path.ends_with(".text") && choice_prefix(&p.path).is_some_and(|c| p.path.len() == c.len() + 5);
+    let completion =
+        p.path.ends_with(".text") && choice_prefix(&p.path).is_some_and(|c| p.path.len() == c.len() + 5);
     text && !p.path.ends_with(".name") && (delta || completion)
 }
 
@@ -316,7 +363,10 @@ fn value<'d>(data: &'d [u8], p: &Placed) -> std::borrow::Cow<'d, str> {
 }
 
 fn member(data: &[u8], placed: &[Placed], path: &str) -> Option<String> {
-    placed.iter().find(|p| p.path == path).map(|p| value(data, p).into_owned())
+    placed
+        .iter()
+        .find(|p| p.path == path)
+        .map(|p| value(data, p).into_owned())
 }
 
 // The part of the answer that a path belongs to: its choice's index, or the event's own indexes.
@@ -338,7 +388,12 @@ fn field_of(data: &[u8], placed: &[Placed], path: &str) -> String {
     let outer = choice_prefix(path).unwrap_or("");
     let mut way = outer.to_owned();
     let mut field = String::new();
-    for step in path.get(outer.len()..).unwrap_or("").split('.').filter(|s| !s.is_empty()) {
+    for step in path
+        .get(outer.len()..)
+        .unwrap_or("")
+        .split('.')
+        .filter(|s| !s.is_empty())
+    {
         if !way.is_empty() {
             way.push('.');
         }
@@ -346,7 +401,10 @@ fn field_of(data: &[u8], placed: &[Placed], path: &str) -> String {
         if step == "delta" {
             continue;
         }
-        let index = step.bytes().all(|b| b.is_ascii_digit()).then(|| member(data, placed, &format!("{way}.index")));
+        let index = step
+            .bytes()
+            .all(|b| b.is_ascii_digit())
+            .then(|| member(data, placed, &format!("{way}.index")));
         field.push('.');
         field.push_str(&index.flatten().unwrap_or_else(|| step.to_owned()));
     }
@@ -360,7 +418,12 @@ fn ends_part(kind: &str) -> bool {
 fn ends_all(kind: &str) -> bool {
     matches!(
         kind,
-        "message_delta" | "message_stop" | "error" | "response.completed" | "response.incomplete" | "response.failed"
+        "message_delta"
+            | "message_stop"
+            | "error"
+            | "response.completed"
+            | "response.incomplete"
+            | "response.failed"
     )
 }
 
@@ -394,5 +457,8 @@ fn chat_envelope(data: &[u8], placed: &[Placed], prefix: &str, place: &Placed) -
         head.push_str(&format!("\"{step}\":"));
     }
     head.push('"');
-    (head.into_bytes(), format!("\"{tail},\"finish_reason\":null}}]}}\n\n").into_bytes())
+    (
+        head.into_bytes(),
+        format!("\"{tail},\"finish_reason\":null}}]}}\n\n").into_bytes(),
+    )
 }

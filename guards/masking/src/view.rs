@@ -16,7 +16,11 @@ pub struct View<'t> {
 impl<'t> View<'t> {
     /// A view of `text`; `whole` says that nothing follows.
     pub fn new(text: &'t [u8], whole: bool) -> Self {
-        View { text, whole, open: Cell::new(usize::MAX) }
+        View {
+            text,
+            whole,
+            open: Cell::new(usize::MAX),
+        }
     }
 
     /// The byte at `i` for a candidate that starts at `start`; 0 past the end.

@@ -125,7 +125,13 @@ fn national_ids() {
         ("2345 6789 0124", "[NATIONAL_ID]"),
         ("11010519491231002X", "[NATIONAL_ID]"),
     ]);
-    untouched(&["000-12-3456", "12345678A", "529.982.247-26", "1-1017-00230-70-9", "AB123456"]);
+    untouched(&[
+        "000-12-3456",
+        "12345678A",
+        "529.982.247-26",
+        "1-1017-00230-70-9",
+        "AB123456",
+    ]);
 }
 
 #[test]
@@ -172,8 +178,14 @@ fn custom_rules_and_deny_words() {
         {"name":"plate","regex":"\\b[A-Z]{2,3} ?[0-9]{3,4}\\b"},
         {"name":"seen","regex":"[a-z]{3}zzz","action":"report"}]}"#;
     let engine = engine(rules);
-    assert_eq!(masked(&engine, "see TCK-12345, xTCK-1234"), "see <ticket>, xTCK-1234");
-    assert_eq!(masked(&engine, "plate AB 1234 and ไทยAB123ไทย"), "plate [PLATE] and ไทย[PLATE]ไทย");
+    assert_eq!(
+        masked(&engine, "see TCK-12345, xTCK-1234"),
+        "see <ticket>, xTCK-1234"
+    );
+    assert_eq!(
+        masked(&engine, "plate AB 1234 and ไทยAB123ไทย"),
+        "plate [PLATE] and ไทย[PLATE]ไทย"
+    );
     let mut bench = common::Bench::new(&engine, masking::Side::Request);
     assert_eq!(bench.text("abczzz stays"), "abczzz stays");
     assert_eq!(bench.session.counts(), [0, 0, 1]);
@@ -191,7 +203,10 @@ fn custom_rules_and_deny_words() {
 fn rules_that_no_stream_could_bound_are_refused() {
     let refused = |rules: &str| {
         let spec = serde_json::from_str(rules).unwrap();
-        masking::Engine::new(&spec).err().map(|e| e.to_string()).unwrap_or_default()
+        masking::Engine::new(&spec)
+            .err()
+            .map(|e| e.to_string())
+            .unwrap_or_default()
     };
     let regex = |pattern: &str| refused(&format!(r#"{{"rules":[{{"name":"x","regex":"{pattern}"}}]}}"#));
     assert!(regex("a+").contains("no bound"));
@@ -212,7 +227,10 @@ fn rules_that_no_stream_could_bound_are_refused() {
 #[test]
 fn hashes_are_keyed_and_labelled() {
     let rules = |key: &str| format!(r#"{{"hash_key":"{key}","rules":[{{"kind":"email","action":"hash"}}]}}"#);
-    let one = masked(&engine(&rules("0123456789abcdef")), "bob@acme.io bob@acme.io eve@acme.io");
+    let one = masked(
+        &engine(&rules("0123456789abcdef")),
+        "bob@acme.io bob@acme.io eve@acme.io",
+    );
     let other = masked(&engine(&rules("fedcba9876543210")), "bob@acme.io");
     let hashes: Vec<&str> = one.split(' ').collect();
     assert_eq!(hashes[0], hashes[1]);

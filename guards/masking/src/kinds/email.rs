@@ -10,9 +10,9 @@ const DOMAIN_MAX: usize = 253;
 
 /// File and unit suffixes that are not top-level domains but follow an `@` in names such as `logo@2x.png`.
 const NOT_DOMAINS: [&str; 32] = [
-    "png", "jpg", "jpeg", "gif", "webp", "svg", "ico", "css", "js", "ts", "tsx", "jsx", "json", "html", "class",
-    "java", "go", "lock", "txt", "xml", "log", "yaml", "yml", "toml", "service", "socket", "timer", "target",
-    "slice", "mount", "scope", "tgz",
+    "png", "jpg", "jpeg", "gif", "webp", "svg", "ico", "css", "js", "ts", "tsx", "jsx", "json", "html",
+    "class", "java", "go", "lock", "txt", "xml", "log", "yaml", "yml", "toml", "service", "socket", "timer",
+    "target", "slice", "mount", "scope", "tgz",
 ];
 
 /// Domains kept for documentation and tests (RFC 2606, RFC 6761).
@@ -90,7 +90,9 @@ fn domain(view: &View, from: usize, start: usize) -> Option<usize> {
 fn top_level(label: &[u8]) -> bool {
     (2..=24).contains(&label.len())
         && (label.iter().all(u8::is_ascii_alphabetic) || label.starts_with(b"xn--"))
-        && !NOT_DOMAINS.iter().any(|s| label.eq_ignore_ascii_case(s.as_bytes()))
+        && !NOT_DOMAINS
+            .iter()
+            .any(|s| label.eq_ignore_ascii_case(s.as_bytes()))
 }
 
 fn example(host: &[u8]) -> bool {

@@ -7,15 +7,16 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 
 /// Words before a dotted number that say that it is no address.
 const NOT_BEFORE: [&str; 17] = [
-    "version", "ver", "release", "rev", "revision", "build", "section", "sec", "chapter", "clause", "figure", "fig",
-    "table", "appendix", "firmware", "driver", "upgrade",
+    "version", "ver", "release", "rev", "revision", "build", "section", "sec", "chapter", "clause", "figure",
+    "fig", "table", "appendix", "firmware", "driver", "upgrade",
 ];
 
 /// The address whose first digit is at `i`.
 pub fn find_v4(view: &View, i: usize, exempt: bool) -> Option<Span> {
     let text = view.text;
     let prev = before(text, i);
-    if (word(prev) && !escape_letter(text, i)) || prev == b'.' || prev == b'@' || prev == b'^' || prev == b'~' {
+    if (word(prev) && !escape_letter(text, i)) || prev == b'.' || prev == b'@' || prev == b'^' || prev == b'~'
+    {
         return None;
     }
     // `name-1.2.3.4` is a package; `10.0.0.1-10.0.0.9` is a range.
@@ -66,7 +67,13 @@ fn versioned(text: &[u8], i: usize, octets: [u8; 4]) -> bool {
     }
     // `version: "1.2.3.4"`, `AssemblyVersion("1.0.0.0")`, `v. 1.2.3.4`.
     let mut j = i;
-    while j > 0 && i - j < 6 && matches!(before(text, j), b' ' | b':' | b'=' | b'"' | b'\'' | b'(' | b'.' | b'\\') {
+    while j > 0
+        && i - j < 6
+        && matches!(
+            before(text, j),
+            b' ' | b':' | b'=' | b'"' | b'\'' | b'(' | b'.' | b'\\'
+        )
+    {
         j -= 1;
     }
     let name = letters_before(text, j, 24);

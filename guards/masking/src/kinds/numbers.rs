@@ -12,8 +12,8 @@ const TIME_WORDS_WITHIN: usize = 28;
 
 /// Words that say that a long number is a time.
 const TIME_WORDS: [&[u8]; 14] = [
-    b"time", b"date", b"stamp", b"epoch", b"_at", b"_ms", b"millis", b"created", b"updated", b"expires", b"ts=",
-    b"ts\"", b"since", b"now",
+    b"time", b"date", b"stamp", b"epoch", b"_at", b"_ms", b"millis", b"created", b"updated", b"expires",
+    b"ts=", b"ts\"", b"since", b"now",
 ];
 
 /// Which of the kinds of this file a rule asks for.
@@ -121,7 +121,10 @@ impl<'t> Number<'t> {
         let dotted = self.separators() == b"..-";
         lengths.len() == self.count
             && (self.bare() || self.separator().is_some() || dotted)
-            && lengths.iter().enumerate().all(|(i, &len)| self.group_len(i) == len)
+            && lengths
+                .iter()
+                .enumerate()
+                .all(|(i, &len)| self.group_len(i) == len)
     }
 
     fn group_len(&self, i: usize) -> usize {
@@ -130,12 +133,18 @@ impl<'t> Number<'t> {
     }
 
     fn end(&self) -> usize {
-        self.ends.get(self.count.saturating_sub(1)).map_or(self.start, |e| e.0)
+        self.ends
+            .get(self.count.saturating_sub(1))
+            .map_or(self.start, |e| e.0)
     }
 
     /// Exactly `N` capital letters right before the first digit (or before one space), not part of a longer word.
     pub fn letters_before<const N: usize>(&self) -> Option<&'t [u8; N]> {
-        let end = if before(self.text, self.start) == b' ' && N > 1 { self.start - 1 } else { self.start };
+        let end = if before(self.text, self.start) == b' ' && N > 1 {
+            self.start - 1
+        } else {
+            self.start
+        };
         let from = end.checked_sub(N)?;
         let letters: &[u8; N] = sub(self.text, from, end).try_into().ok()?;
         (letters.iter().all(u8::is_ascii_uppercase) && starts_word(self.text, from)).then_some(letters)
@@ -156,8 +165,14 @@ impl<'t> Number<'t> {
 
     /// True when a word shortly before says that this is a time.
     pub fn after_time_word(&self) -> bool {
-        let head = sub(self.text, self.start.saturating_sub(TIME_WORDS_WITHIN), self.start);
-        TIME_WORDS.iter().any(|w| head.windows(w.len()).any(|h| h.eq_ignore_ascii_case(w)))
+        let head = sub(
+            self.text,
+            self.start.saturating_sub(TIME_WORDS_WITHIN),
+            self.start,
+        );
+        TIME_WORDS
+            .iter()
+            .any(|w| head.windows(w.len()).any(|h| h.eq_ignore_ascii_case(w)))
     }
 }
 
@@ -169,10 +184,14 @@ pub fn luhn(digits: &[u8]) -> bool {
         .enumerate()
         .map(|(i, &d)| {
             let d = u32::from(d) << (i % 2);
-            if d > 9 { d - 9 } else { d }
+            if d > 9 {
+                d - 9
+            } else {
+                d
+            }
         })
         .sum();
-    sum % 10 == 0
+    sum.rem_euclid(10) == 0
 }
 
 /// Everything that begins with the digit at `i`, the first of its run.
@@ -187,7 +206,9 @@ pub fn find(view: &View, i: usize, wanted: &Wanted, found: &mut impl FnMut(u16, 
         (b'A'..=b'Z', _) => i - 1,
         _ => i,
     };
-    let Some(mut number) = Number::read(view, i, hold) else { return };
+    let Some(mut number) = Number::read(view, i, hold) else {
+        return;
+    };
     let lettered = prev.is_ascii_uppercase() || (prev == b' ' && before_prev.is_ascii_uppercase());
     let open_left = starts_word(text, i)
         && !(matches!(prev, b'.' | b'-' | b'/' | b'#' | b'@') && (word(before_prev) || prev == b'#'));
@@ -215,7 +236,9 @@ pub fn find(view: &View, i: usize, wanted: &Wanted, found: &mut impl FnMut(u16, 
                     payment = None;
                 }
             }
-            if let Some((rule, start)) = phone.and_then(|r| phone_start(&number, prev, open_left).map(|s| (r, s))) {
+            if let Some((rule, start)) =
+                phone.and_then(|r| phone_start(&number, prev, open_left).map(|s| (r, s)))
+            {
                 found(rule, Span { start, end });
                 phone = None;
             }
@@ -298,7 +321,8 @@ fn phone_start(n: &Number, prev: u8, open_left: bool) -> Option<usize> {
     if prev == b'(' {
         // (212) 555-0147, (02) 123-4567
         let paren = n.separators().first() == Some(&b')');
-        let american = n.count == 3 && groups(n, &[3, 3, 4]) && first >= 2 && digits.get(3).is_some_and(|&d| d >= 2);
+        let american =
+            n.count == 3 && groups(n, &[3, 3, 4]) && first >= 2 && digits.get(3).is_some_and(|&d| d >= 2);
         let national = first == 0 && second != 0 && (9..=11).contains(&len) && n.count <= 4;
         return (paren && (american || national)).then(|| n.start - 1);
     }
@@ -342,7 +366,8 @@ fn national(n: &Number, digits: &[u8]) -> bool {
 }
 
 fn international(digits: &[u8]) -> bool {
-    let starts = |code: &str| code.bytes().zip(digits).all(|(c, d)| c - b'0' == *d) && digits.len() > code.len();
+    let starts =
+        |code: &str| code.bytes().zip(digits).all(|(c, d)| c - b'0' == *d) && digits.len() > code.len();
     let known = CALLING_CODES.iter().find(|(code, ..)| starts(code));
     let (from, to) = known.map_or((10, 13), |&(_, from, to)| (from, to));
     digits.first().is_some_and(|&d| d != 0) && (usize::from(from)..=usize::from(to)).contains(&digits.len())
@@ -358,7 +383,10 @@ fn iban(view: &View, i: usize) -> Option<Span> {
     if !starts_word(text, start) {
         return None;
     }
-    let length = IBAN_LENGTHS.iter().find(|(c, _)| *c == country).map(|&(_, len)| usize::from(len))?;
+    let length = IBAN_LENGTHS
+        .iter()
+        .find(|(c, _)| *c == country)
+        .map(|&(_, len)| usize::from(len))?;
     let mut value = [0_u8; IBAN_MAX];
     let (mut j, mut n) = (start, 0);
     while n < length {

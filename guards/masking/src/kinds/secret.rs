@@ -35,7 +35,12 @@ pub struct Format {
 }
 
 const fn format(prefix: &'static str, body: Body, min: usize, max: usize) -> Format {
-    Format { prefix, body, min, max }
+    Format {
+        prefix,
+        body,
+        min,
+        max,
+    }
 }
 
 /// Formats from the vendors' documentation.
@@ -205,7 +210,9 @@ pub fn find_pem(view: &View, i: usize) -> Option<Span> {
         return None;
     }
     let mut header = i + PEM.len();
-    while header - i < 64 && (view.ahead(header, i).is_ascii_uppercase() || matches!(at(text, header), b' ' | b'0'..=b'9')) {
+    while header - i < 64
+        && (view.ahead(header, i).is_ascii_uppercase() || matches!(at(text, header), b' ' | b'0'..=b'9'))
+    {
         header += 1;
     }
     if !sub(text, i, header).ends_with(b"PRIVATE KEY") || sub(text, header, header + 5) != b"-----" {
@@ -268,7 +275,11 @@ fn host_follows(view: &View, end: usize, start: usize) -> bool {
 }
 
 fn delimits_url(b: u8) -> bool {
-    b <= b' ' || matches!(b, b'/' | b'?' | b'#' | b'"' | b'\'' | b'<' | b'>' | b'`' | b'\\' | b')' | b'(' | b',')
+    b <= b' '
+        || matches!(
+            b,
+            b'/' | b'?' | b'#' | b'"' | b'\'' | b'<' | b'>' | b'`' | b'\\' | b')' | b'(' | b','
+        )
 }
 
 /// The credentials after `Bearer ` or `Basic `, whose first byte is at `start`.
@@ -280,7 +291,9 @@ pub fn find_http(view: &View, start: usize, basic: bool) -> Option<Span> {
         return None;
     }
     let mut end = start;
-    while end - start <= TOKEN_MAX && (word(view.ahead(end, start)) || matches!(at(text, end), b'.' | b'~' | b'+' | b'/' | b'=' | b'-')) {
+    while end - start <= TOKEN_MAX
+        && (word(view.ahead(end, start)) || matches!(at(text, end), b'.' | b'~' | b'+' | b'/' | b'=' | b'-'))
+    {
         end += 1;
     }
     while matches!(before(text, end), b'.' | b'-') && end > start {
@@ -291,7 +304,11 @@ pub fn find_http(view: &View, start: usize, basic: bool) -> Option<Span> {
         let head = sub(text, name.saturating_sub(24), name);
         head.windows(13).any(|w| w.eq_ignore_ascii_case(b"authorization"))
     };
-    let fits = if basic { value.len() >= 12 && authorization() } else { value.len() >= 16 && random(value) };
+    let fits = if basic {
+        value.len() >= 12 && authorization()
+    } else {
+        value.len() >= 16 && random(value)
+    };
     (fits && value.len() <= TOKEN_MAX && !placeholder(value)).then_some(Span { start, end })
 }
 
@@ -311,7 +328,26 @@ pub fn find_assigned(view: &View, name: usize, i: usize, strength: Strength) -> 
         let b = view.ahead(end, start);
         let stop = match quote {
             Some(q) => b == q || b == b'\n' || b == 0,
-            None => b <= b' ' || matches!(b, b'"' | b'\'' | b'`' | b',' | b';' | b'&' | b'<' | b'>' | b'(' | b')' | b'{' | b'}' | b'[' | b']' | b'|'),
+            None => {
+                b <= b' '
+                    || matches!(
+                        b,
+                        b'"' | b'\''
+                            | b'`'
+                            | b','
+                            | b';'
+                            | b'&'
+                            | b'<'
+                            | b'>'
+                            | b'('
+                            | b')'
+                            | b'{'
+                            | b'}'
+                            | b'['
+                            | b']'
+                            | b'|'
+                    )
+            }
         };
         if stop {
             break;
@@ -325,7 +361,10 @@ pub fn find_assigned(view: &View, name: usize, i: usize, strength: Strength) -> 
         return None;
     }
     // The backslash of an escaped closing quote, and a sentence's last dot.
-    while end > start && (before(text, end) == b'\\' || (quote.is_none() && matches!(before(text, end), b'.' | b':' | b'!' | b'?'))) {
+    while end > start
+        && (before(text, end) == b'\\'
+            || (quote.is_none() && matches!(before(text, end), b'.' | b':' | b'!' | b'?')))
+    {
         end -= 1;
     }
     let value = sub(text, start, end);
@@ -366,7 +405,11 @@ fn assigned_value(view: &View, i: usize) -> Option<(usize, Option<u8>)> {
     }
     skip(&mut j, b"\\");
     let quote = view.ahead(j, j);
-    Some(if matches!(quote, b'"' | b'\'' | b'`') { (j + 1, Some(quote)) } else { (j, None) })
+    Some(if matches!(quote, b'"' | b'\'' | b'`') {
+        (j + 1, Some(quote))
+    } else {
+        (j, None)
+    })
 }
 
 fn secret(value: &[u8], strength: Strength, quoted: bool) -> bool {
@@ -376,12 +419,17 @@ fn secret(value: &[u8], strength: Strength, quoted: bool) -> bool {
     let has = |test: fn(&u8) -> bool| value.iter().any(test);
     let digit = has(u8::is_ascii_digit);
     let letter = has(u8::is_ascii_alphabetic);
-    let symbol = value.iter().any(|b| b.is_ascii_punctuation() && !matches!(b, b'.' | b'_' | b'-' | b'/'));
+    let symbol = value
+        .iter()
+        .any(|b| b.is_ascii_punctuation() && !matches!(b, b'.' | b'_' | b'-' | b'/'));
     let mixed = has(u8::is_ascii_uppercase) && has(u8::is_ascii_lowercase);
     let spaces = value.iter().filter(|b| **b == b' ').count();
     match (strength, quoted) {
-        (Strength::Password, true) => value.len() >= 6 && (spaces == 0 || digit) && spaces <= 6 && (digit || symbol || (mixed && spaces == 0)),
-        (Strength::Password, false) => value.len() >= 6 && !code(value) && ((digit && letter) || (symbol && letter)),
+        (Strength::Password, true) => {
+            let single = spaces == 0 && (symbol || mixed);
+            value.len() >= 6 && spaces <= 6 && (digit || single)
+        }
+        (Strength::Password, false) => value.len() >= 6 && !code(value) && letter && (digit || symbol),
         (_, quoted) => {
             let long = if quoted { 12 } else { 16 };
             let named = strength == Strength::Token && identifier(value);
@@ -395,9 +443,17 @@ fn code(value: &[u8]) -> bool {
     let dotted = value.contains(&b'.')
         && value.iter().all(|&b| word(b) || b == b'.')
         && !value.iter().any(u8::is_ascii_digit);
-    dotted || value.starts_with(b"$") || value.starts_with(b"%") || value.starts_with(b"*") || value.starts_with(b"process.")
-        || value.starts_with(b"os.") || value.starts_with(b"env.") || value.starts_with(b"settings.")
-        || value.starts_with(b"http://") || value.starts_with(b"https://") || value.starts_with(b"/")
+    dotted
+        || value.starts_with(b"$")
+        || value.starts_with(b"%")
+        || value.starts_with(b"*")
+        || value.starts_with(b"process.")
+        || value.starts_with(b"os.")
+        || value.starts_with(b"env.")
+        || value.starts_with(b"settings.")
+        || value.starts_with(b"http://")
+        || value.starts_with(b"https://")
+        || value.starts_with(b"/")
 }
 
 // UUIDs, commits and digests.
@@ -408,15 +464,28 @@ fn identifier(value: &[u8]) -> bool {
             8 | 13 | 18 | 23 => *b == b'-',
             _ => b.is_ascii_hexdigit(),
         });
-    let digest = value.starts_with(b"sha256:") || value.starts_with(b"sha512-") || value.starts_with(b"sha1:");
+    let digest =
+        value.starts_with(b"sha256:") || value.starts_with(b"sha512-") || value.starts_with(b"sha1:");
     uuid || hex || digest
 }
 
 // What documentation writes in the place of a secret.
 fn placeholder(value: &[u8]) -> bool {
     const WORDS: [&[u8]; 14] = [
-        b"example", b"your", b"changeme", b"change-me", b"placeholder", b"redacted", b"dummy", b"insert", b"xxxx",
-        b"****", b"....", b"<", b"${", b"{{",
+        b"example",
+        b"your",
+        b"changeme",
+        b"change-me",
+        b"placeholder",
+        b"redacted",
+        b"dummy",
+        b"insert",
+        b"xxxx",
+        b"****",
+        b"....",
+        b"<",
+        b"${",
+        b"{{",
     ];
     let mut seen = [false; 256];
     for &b in value {
@@ -425,8 +494,20 @@ fn placeholder(value: &[u8]) -> bool {
         }
     }
     let distinct = seen.iter().filter(|s| **s).count();
-    let fake = WORDS.iter().any(|w| value.windows(w.len()).any(|v| v.eq_ignore_ascii_case(w)));
-    let name = ["password", "secret", "token", "pass", "null", "none", "undefined", "true", "false"];
+    let fake = WORDS
+        .iter()
+        .any(|w| value.windows(w.len()).any(|v| v.eq_ignore_ascii_case(w)));
+    let name = [
+        "password",
+        "secret",
+        "token",
+        "pass",
+        "null",
+        "none",
+        "undefined",
+        "true",
+        "false",
+    ];
     fake || (distinct < 4 && value.len() > 4)
         || name.iter().any(|n| value.eq_ignore_ascii_case(n.as_bytes()))
         || (value.starts_with(b"[") && value.ends_with(b"]"))

@@ -4,28 +4,139 @@ use super::numbers::{luhn, Number};
 
 /// Length of an IBAN per country (the SWIFT registry of IBAN formats).
 pub const IBAN_LENGTHS: [(&[u8; 2], u8); 80] = [
-    (b"AD", 24), (b"AE", 23), (b"AL", 28), (b"AT", 20), (b"AZ", 28), (b"BA", 20), (b"BE", 16), (b"BG", 22),
-    (b"BH", 22), (b"BI", 27), (b"BR", 29), (b"BY", 28), (b"CH", 21), (b"CR", 22), (b"CY", 28), (b"CZ", 24),
-    (b"DE", 22), (b"DJ", 27), (b"DK", 18), (b"DO", 28), (b"EE", 20), (b"EG", 29), (b"ES", 24), (b"FI", 18),
-    (b"FK", 18), (b"FO", 18), (b"FR", 27), (b"GB", 22), (b"GE", 22), (b"GI", 23), (b"GL", 18), (b"GR", 27),
-    (b"GT", 28), (b"HR", 21), (b"HU", 28), (b"IE", 22), (b"IL", 23), (b"IQ", 23), (b"IS", 26), (b"IT", 27),
-    (b"JO", 30), (b"KW", 30), (b"KZ", 20), (b"LB", 28), (b"LC", 32), (b"LI", 21), (b"LT", 20), (b"LU", 20),
-    (b"LV", 21), (b"LY", 25), (b"MC", 27), (b"MD", 24), (b"ME", 22), (b"MK", 19), (b"MN", 20), (b"MR", 27),
-    (b"MT", 31), (b"MU", 30), (b"NI", 28), (b"NL", 18), (b"NO", 15), (b"OM", 23), (b"PK", 24), (b"PL", 28),
-    (b"PS", 29), (b"PT", 25), (b"QA", 29), (b"RO", 24), (b"RS", 22), (b"RU", 33), (b"SA", 24), (b"SC", 31),
-    (b"SD", 18), (b"SE", 24), (b"SI", 19), (b"SK", 24), (b"SM", 27), (b"SO", 23), (b"TR", 26), (b"UA", 29),
+    (b"AD", 24),
+    (b"AE", 23),
+    (b"AL", 28),
+    (b"AT", 20),
+    (b"AZ", 28),
+    (b"BA", 20),
+    (b"BE", 16),
+    (b"BG", 22),
+    (b"BH", 22),
+    (b"BI", 27),
+    (b"BR", 29),
+    (b"BY", 28),
+    (b"CH", 21),
+    (b"CR", 22),
+    (b"CY", 28),
+    (b"CZ", 24),
+    (b"DE", 22),
+    (b"DJ", 27),
+    (b"DK", 18),
+    (b"DO", 28),
+    (b"EE", 20),
+    (b"EG", 29),
+    (b"ES", 24),
+    (b"FI", 18),
+    (b"FK", 18),
+    (b"FO", 18),
+    (b"FR", 27),
+    (b"GB", 22),
+    (b"GE", 22),
+    (b"GI", 23),
+    (b"GL", 18),
+    (b"GR", 27),
+    (b"GT", 28),
+    (b"HR", 21),
+    (b"HU", 28),
+    (b"IE", 22),
+    (b"IL", 23),
+    (b"IQ", 23),
+    (b"IS", 26),
+    (b"IT", 27),
+    (b"JO", 30),
+    (b"KW", 30),
+    (b"KZ", 20),
+    (b"LB", 28),
+    (b"LC", 32),
+    (b"LI", 21),
+    (b"LT", 20),
+    (b"LU", 20),
+    (b"LV", 21),
+    (b"LY", 25),
+    (b"MC", 27),
+    (b"MD", 24),
+    (b"ME", 22),
+    (b"MK", 19),
+    (b"MN", 20),
+    (b"MR", 27),
+    (b"MT", 31),
+    (b"MU", 30),
+    (b"NI", 28),
+    (b"NL", 18),
+    (b"NO", 15),
+    (b"OM", 23),
+    (b"PK", 24),
+    (b"PL", 28),
+    (b"PS", 29),
+    (b"PT", 25),
+    (b"QA", 29),
+    (b"RO", 24),
+    (b"RS", 22),
+    (b"RU", 33),
+    (b"SA", 24),
+    (b"SC", 31),
+    (b"SD", 18),
+    (b"SE", 24),
+    (b"SI", 19),
+    (b"SK", 24),
+    (b"SM", 27),
+    (b"SO", 23),
+    (b"TR", 26),
+    (b"UA", 29),
 ];
 
 /// Calling codes whose numbers (with the code, without `+`) have a known span of digits (ITU E.164); other valid codes
 /// have 10 to 13.
 pub const CALLING_CODES: [(&str, u8, u8); 48] = [
-    ("1", 11, 11), ("7", 11, 11), ("20", 11, 12), ("27", 11, 11), ("30", 12, 12), ("31", 11, 11), ("32", 10, 11),
-    ("33", 11, 11), ("34", 11, 11), ("36", 10, 11), ("39", 10, 13), ("40", 11, 11), ("41", 11, 11), ("43", 10, 13),
-    ("44", 11, 12), ("45", 10, 10), ("46", 10, 12), ("47", 10, 10), ("48", 11, 11), ("49", 10, 13), ("51", 10, 11),
-    ("52", 12, 12), ("53", 10, 10), ("54", 12, 13), ("55", 12, 13), ("56", 11, 11), ("57", 11, 12), ("58", 12, 12),
-    ("60", 10, 12), ("61", 11, 11), ("62", 10, 13), ("63", 11, 12), ("64", 10, 12), ("65", 10, 10), ("66", 10, 11),
-    ("81", 11, 12), ("82", 10, 12), ("84", 11, 12), ("86", 12, 13), ("90", 12, 12), ("91", 12, 12), ("92", 11, 12),
-    ("93", 11, 11), ("94", 11, 11), ("95", 9, 12), ("98", 12, 12), ("852", 11, 11), ("856", 11, 13),
+    ("1", 11, 11),
+    ("7", 11, 11),
+    ("20", 11, 12),
+    ("27", 11, 11),
+    ("30", 12, 12),
+    ("31", 11, 11),
+    ("32", 10, 11),
+    ("33", 11, 11),
+    ("34", 11, 11),
+    ("36", 10, 11),
+    ("39", 10, 13),
+    ("40", 11, 11),
+    ("41", 11, 11),
+    ("43", 10, 13),
+    ("44", 11, 12),
+    ("45", 10, 10),
+    ("46", 10, 12),
+    ("47", 10, 10),
+    ("48", 11, 11),
+    ("49", 10, 13),
+    ("51", 10, 11),
+    ("52", 12, 12),
+    ("53", 10, 10),
+    ("54", 12, 13),
+    ("55", 12, 13),
+    ("56", 11, 11),
+    ("57", 11, 12),
+    ("58", 12, 12),
+    ("60", 10, 12),
+    ("61", 11, 11),
+    ("62", 10, 13),
+    ("63", 11, 12),
+    ("64", 10, 12),
+    ("65", 10, 10),
+    ("66", 10, 11),
+    ("81", 11, 12),
+    ("82", 10, 12),
+    ("84", 11, 12),
+    ("86", 12, 13),
+    ("90", 12, 12),
+    ("91", 12, 12),
+    ("92", 11, 12),
+    ("93", 11, 11),
+    ("94", 11, 11),
+    ("95", 9, 12),
+    ("98", 12, 12),
+    ("852", 11, 11),
+    ("856", 11, 13),
 ];
 
 /// Issuers' prefixes of payment cards: first and last prefix, and the lengths in use.
@@ -56,16 +167,46 @@ pub struct NationalId {
 
 /// The plug-in table of national ids.
 pub const NATIONAL_IDS: [NationalId; 10] = [
-    NationalId { country: "th", check: thai },
-    NationalId { country: "us", check: social_security },
-    NationalId { country: "gb", check: national_insurance },
-    NationalId { country: "es", check: spanish },
-    NationalId { country: "sg", check: singapore },
-    NationalId { country: "br", check: brazilian },
-    NationalId { country: "in", check: aadhaar },
-    NationalId { country: "cn", check: chinese },
-    NationalId { country: "kr", check: korean },
-    NationalId { country: "fr", check: french },
+    NationalId {
+        country: "th",
+        check: thai,
+    },
+    NationalId {
+        country: "us",
+        check: social_security,
+    },
+    NationalId {
+        country: "gb",
+        check: national_insurance,
+    },
+    NationalId {
+        country: "es",
+        check: spanish,
+    },
+    NationalId {
+        country: "sg",
+        check: singapore,
+    },
+    NationalId {
+        country: "br",
+        check: brazilian,
+    },
+    NationalId {
+        country: "in",
+        check: aadhaar,
+    },
+    NationalId {
+        country: "cn",
+        check: chinese,
+    },
+    NationalId {
+        country: "kr",
+        check: korean,
+    },
+    NationalId {
+        country: "fr",
+        check: french,
+    },
 ];
 
 fn weighted(digits: &[u8], weights: impl IntoIterator<Item = u32>) -> u32 {
@@ -115,7 +256,9 @@ fn national_insurance(n: &Number) -> bool {
 fn spanish(n: &Number) -> bool {
     const LETTERS: &[u8; 23] = b"TRWAGMYFPDXBNJZSQVHLCKE";
     let d = n.digits();
-    let Some(&[letter]) = n.letters_after::<1>() else { return false };
+    let Some(&[letter]) = n.letters_after::<1>() else {
+        return false;
+    };
     let head = match (n.letters_before::<1>(), d.len()) {
         (None, 8) => 0,
         (Some(b"X"), 7) => 0,
@@ -180,7 +323,9 @@ fn aadhaar(n: &Number) -> bool {
     let d = n.digits();
     let sum = d.iter().rev().enumerate().fold(0_u8, |sum, (i, &x)| {
         let row = MULTIPLY.get(sum as usize);
-        row.and_then(|r| r.get(permuted(x, i % 8) as usize)).copied().unwrap_or(0)
+        row.and_then(|r| r.get(permuted(x, i % 8) as usize))
+            .copied()
+            .unwrap_or(0)
     });
     n.shape(&[4, 4, 4]) && n.separator().is_some() && digit(d, 0) >= 2 && sum == 0
 }

@@ -22,7 +22,12 @@ pub struct Bench<'e> {
 
 impl<'e> Bench<'e> {
     pub fn new(engine: &'e Engine, side: Side) -> Self {
-        Bench { engine, scratch: engine.scratch(), session: Session::default(), side }
+        Bench {
+            engine,
+            scratch: engine.scratch(),
+            session: Session::default(),
+            side,
+        }
     }
 
     pub fn masker(&mut self) -> Masker<'_> {
@@ -36,7 +41,9 @@ impl<'e> Bench<'e> {
     }
 
     pub fn text(&mut self, text: &str) -> String {
-        let edits = self.masker().edits(text.as_bytes(), Decode::Fold, &mut Mapped::default());
+        let edits = self
+            .masker()
+            .edits(text.as_bytes(), Decode::Fold, &mut Mapped::default());
         String::from_utf8(masking::body::apply(text.as_bytes(), &edits)).expect("UTF-8")
     }
 
