@@ -1,0 +1,108 @@
+"""`python -m bench`: measure, print, draw."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+from . import tenants
+from .machine import describe
+from .measure import Ask, Cell, Effort, Subject, measure
+from .picture import draw
+from .report import Rendering, Run, as_text, write_csv, write_json
+from .scene import Parts, Scene, gateway, provider, rivals_of
+from .workload import LOADS, Load, request_body
+
+_EFFORT = Effort(seconds=2.0, turns=3)
+_QUICK = Effort(seconds=0.5, turns=1)
+_SIZES = (3, 1000)
+_QUICK_SIZES = (3, 30)
+_RENDERINGS = 3
+
+Beside = Callable[[Scene, int], AbstractContextManager[tuple[Subject, ...]]]
+
+
+def main() -> None:
+    """Run the benchmark."""
+    arguments = _arguments()
+    effort, sizes = (_QUICK, _QUICK_SIZES) if arguments.quick else (_EFFORT, _SIZES)
+    parts = Parts(**{name: getattr(arguments, name) for name in Parts.__dataclass_fields__})
+    machine = describe()
+    with tempfile.TemporaryDirectory(prefix="bench-") as directory:
+        scene = Scene(Path(directory), arguments.base_port, parts)
+        asks = [Ask(load, _body(scene.root, load)) for load in LOADS]
+        rendering = _rendering(sizes[-1])
+        with provider(scene):
+            beside, rival_memory = _run(scene, sizes[0], asks, effort, rivals_of)
+            loaded, memory = _run(scene, sizes[-1], asks, effort, _no_rivals)
+    run = Run(machine, effort, sizes, rendering, (*beside, *loaded), {**rival_memory, **memory})
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    write_json(run, arguments.output / "dataplane.json")
+    write_csv(run, arguments.output / "dataplane.csv")
+    (arguments.output / "dataplane.txt").write_text(as_text(run), "utf-8")
+    draw(run, arguments.output / "dataplane.svg")
+    sys.stdout.write(as_text(run))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a try: a minute or two, figures are rough")
+    parser.add_argument("--output", type=Path, default=Path("artifacts/bench"))
+    parser.add_argument("--base-port", type=int, default=29000)
+    for name in Parts.__dataclass_fields__:
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    return parser.parse_args()
+
+
+def _rendering(projects: int) -> Rendering:
+    """Render a site a few times; the fastest says what the code takes, the others what the machine did besides."""
+    site = tenants.bench_site(projects, tenants.render(projects).shards)
+    secrets = tenants.secrets_for(site)
+    seconds = []
+    for _ in range(_RENDERINGS):
+        started = time.perf_counter()
+        tenants.objects_of(site, secrets)
+        seconds.append(time.perf_counter() - started)
+    return Rendering(projects, tenants.USERS, tuple(seconds), site.gateway.shards)
+
+
+def _run(
+    scene: Scene, projects: int, asks: Sequence[Ask], effort: Effort, rivals: Beside
+) -> tuple[list[Cell], dict[str, float]]:
+    """Measure the gateway with this many Projects; give the cells, and the memory of each program after them in MB."""
+    _say(f"{projects} Projects: starting")
+    with gateway(scene, projects) as stages, rivals(scene, projects) as others:
+        subjects = [*stages, *others]
+        _say(f"{projects} Projects: measuring {len(subjects)} subjects")
+        cells = [_told(cell) for cell in measure(subjects, asks, effort)]
+        programs = dict.fromkeys(subject.program for subject in subjects)
+        return cells, {f"{program.name} ({projects} Projects)": program.memory_mb() for program in programs}
+
+
+@contextmanager
+def _no_rivals(_scene: Scene, _projects: int) -> Iterator[tuple[Subject, ...]]:
+    yield ()
+
+
+def _told(cell: Cell) -> Cell:
+    _say(f"{cell.load}, turn {cell.turn + 1}, {cell.subject}: {cell.cpu_us:.0f} us, {cell.per_second:.0f}/s")
+    return cell
+
+
+def _body(directory: Path, load: Load) -> Path:
+    path = directory / f"{load.name.replace(' ', '-')}.json"
+    path.write_bytes(request_body(load))
+    return path
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{time.strftime('%H:%M:%S')} {text}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""The picture: CPU a request, filter by filter, beside the rivals; one panel a load."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib
+from matplotlib.axes import Axes
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+from .figures import OWN_CHAIN
+from .report import Run
+from .stages import BARE, GUARDS
+from .workload import LOADS
+
+_OURS, _BUILT_IN, _STAND_IN, _TOTAL, _RIVAL = "#1b7f5c", "#3a6ea5", "#b8b8b8", "#222222", "#c4572e"
+_LEGEND = {
+    "our guards": _OURS,
+    "Higress's own filters, real": _BUILT_IN,
+    "stand-ins (not Higress's cost)": _STAND_IN,
+    "whole gateway": _TOTAL,
+    "instead of it": _RIVAL,
+}
+# Smaller differences are noise, and a logarithmic axis has no place for 0.
+_LEAST_US = 1.0
+
+
+def draw(run: Run, path: Path) -> None:
+    """Draw a run with its smaller number of Projects."""
+    figure, panels = plt.subplots(2, 2, figsize=(15, 11), layout="constrained")
+    for panel, load in zip(panels.flat, LOADS, strict=True):
+        _panel(panel, run, load.name)
+    machine = run.machine
+    where = f"{machine.cores} cores, {machine.processor}; {machine.time}"
+    figure.suptitle(f"CPU a request, filter by filter ({run.sizes[0]} Projects; {where})")
+    handles = [plt.Rectangle((0, 0), 1, 1, color=color) for color in _LEGEND.values()]
+    figure.legend(handles, list(_LEGEND), loc="outside lower center", ncols=len(_LEGEND))
+    figure.savefig(path)
+    plt.close(figure)
+
+
+def _panel(panel: Axes, run: Run, load: str) -> None:
+    figures, projects = run.figures, run.sizes[0]
+    steps, found = figures.steps(projects, load), figures.of(projects, load)
+    bars = [(figure.subject, added, _color(figure.subject)) for figure, added in steps]
+    bars.append(("the four guards together", figures.guards_us(projects, load), _OURS))
+    bars.append(("full chain", steps[-1][0].cpu_us, _TOTAL))
+    if OWN_CHAIN in found:
+        bars.append((OWN_CHAIN, found[OWN_CHAIN].cpu_us, _TOTAL))
+    bars += [(figure.subject, figure.cpu_us, _RIVAL) for figure in found.values() if figure.kind == "rival"]
+    names, values, colors = zip(*bars, strict=True)
+    panel.barh(names, [max(value, _LEAST_US) for value in values], color=colors)
+    panel.invert_yaxis()
+    panel.set_xscale("log")
+    panel.set_xlabel("CPU microseconds a request")
+    panel.set_title(f"{load} request")
+    panel.bar_label(panel.containers[0], [f"{value:,.0f}" for value in values], padding=3, fontsize=8)  # type: ignore[arg-type]
+    panel.margins(x=0.12)
+
+
+def _color(step: str) -> str:
+    if step == BARE:
+        return _TOTAL
+    if "stand-in" in step or not step.startswith("+ "):
+        return _STAND_IN
+    return _OURS if step.removeprefix("+ ") in (*GUARDS, "data-masking") else _BUILT_IN
