@@ -17,6 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from ansible_collections.opsta.ai_gateway.plugins.module_utils.sign_on import config, mapping
+from ansible_collections.opsta.ai_gateway.plugins.module_utils.sign_on.objects import PACKAGE
 
 from . import issuer as issuers
 
@@ -161,9 +162,13 @@ def sign_on(directory: Path, session: str = "12h") -> Iterator[SignOn]:
             )
         )
         (directory / "table.json").write_text(mapping.dump(TABLE))
-        # As on a cluster: the package alone, on a stock Python.
-        shipped = str(TREE / "plugins/module_utils")
-        enter(program("identity", _authorizer(directory, ports), directory, ports["identity"], PYTHONPATH=shipped))
+        # As on a cluster: the files of the ConfigMap alone, on a stock Python.
+        package = directory / "opt/sign_on"
+        package.mkdir(parents=True)
+        for name in PACKAGE:
+            (package / name).write_text((TREE / "plugins/module_utils/sign_on" / name).read_text())
+        command = _authorizer(directory, ports)
+        enter(program("identity", command, directory, ports["identity"], PYTHONPATH=str(package.parent)))
         (directory / "gate.conf").write_text(config.gate(_upstreams(ports)))
         enter(program("gate", ["nginx", "-c", str(directory / "gate.conf")], directory, ports["public"]))
         yield SignOn(ports["public"], ports["data"], issuer, ports["redis"], secret, directory)

@@ -1,0 +1,141 @@
+"""Every panel and rule against the sandbox's real Prometheus after real traffic; and what must be found nowhere."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .queries import Named, every_query
+from .site import Planted, Site, eventually, plant, running, traffic
+
+# What the sandbox has no source of, by the beginning of the metric's name.
+NOT_HERE = {
+    "kube": "no Kubernetes",
+    "container_": "no containers",
+    "certmanager_": "no certificates",
+    "istio_agent_": "plugins are local files",
+    "pilot_": "no control plane of Higress",
+    "redis_": "Debian's Redis without an exporter",
+}
+METRIC = re.compile(
+    r"\b(?:ai_gateway:[\w:]+|(?:aigw|envoy|route|redis|kube|container|certmanager|istio_agent|pilot)_\w+|up)\b"
+)
+
+
+@pytest.fixture(scope="module")
+def planted() -> Planted:
+    return plant()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, planted: Planted) -> Iterator[Site]:
+    """A sandbox in which people have worked: twice, as a rate needs two looks at a counter."""
+    with running(tmp_path_factory.mktemp("site")) as found:
+        answered = traffic(found, planted)
+        assert answered["answered"] == answered["streamed"] == answered["embedded"] == 200, answered
+        assert answered["wrong key"] == 401, answered
+        assert answered["wrong model"] == answered["forbidden words"] == 403, answered
+        eventually(lambda: bool(found.query('ai_gateway:meter:total{project="comet"}')), "first look at the counters")
+        traffic(found, planted)
+        eventually(
+            lambda: bool(found.query('sum(rate(ai_gateway:meter:total{project="comet",meter="request"}[1m])) > 0')),
+            "second look at the counters",
+        )
+        eventually(lambda: bool(found.query("ai_gateway:budget:usd")), "a run of the budget controller", 120)
+        yield found
+
+
+def _missing(site: Site, query: Named) -> set[str]:
+    """Metrics that a query reads and Prometheus has not."""
+    names = set(METRIC.findall(query.expr))
+    return {name for name in names if not site.query(f'count({{__name__="{name}"}})')}
+
+
+@pytest.mark.parametrize("query", every_query(), ids=lambda q: f"{q.source}: {q.name}")
+def test_a_query_gives_data_or_is_empty_for_a_known_reason(site: Site, query: Named) -> None:
+    if site.query(query.expr):
+        return
+    missing = _missing(site, query)
+    unknown = {name for name in missing if not name.startswith(tuple(NOT_HERE))}
+    assert not unknown, f"no such metric: {unknown}"
+    # An alert is silent when all is well; that its metrics are there is what can be shown.
+    assert missing or query.source == "alert", "its metrics are there, and it gives nothing"
+
+
+def test_every_rule_is_loaded_and_evaluates(site: Site) -> None:
+    rules = [rule for group in site.ask("/api/v1/rules")["groups"] for rule in group["rules"]]
+    assert {rule["name"] for rule in rules} >= {q.name for q in every_query() if q.source != "panel"}
+    assert [(rule["name"], rule.get("lastError")) for rule in rules if rule["health"] == "err"] == []
+
+
+def test_tokens_are_known_by_everybody_who_used_them(site: Site) -> None:
+    found = site.query('sum by (org, project, group, user) (ai_gateway:meter:total{meter="request"})')
+    people = {tuple(s["metric"].get(n, "") for n in ("org", "project", "group", "user")) for s in found}
+    assert ("acme", "atlas", "dev", "alice") in people
+    assert ("globex", "comet", "search", "indexer") in people
+    cached = site.query('sum(ai_gateway:meter:total{meter="cache_read_token",user="alice"})')
+    assert float(cached[0]["value"][1]) >= 700
+    estimated = site.query('sum(ai_gateway:meter:total{meter="estimated_output_token"})')
+    assert float(estimated[0]["value"][1]) > 0
+
+
+def test_refusals_are_known_by_gate(site: Site) -> None:
+    found = site.query("sum by (gate, status) (ai_gateway:refused:total)")
+    gates = {(s["metric"]["gate"], s["metric"]["status"]) for s in found}
+    assert {("prompt_guard", "403"), ("model_allowlist", "403"), ("key_auth", "401")} <= gates
+
+
+# ------------------------------------------------------------------------------------------------------------ leaks
+
+# Where secrets have to be: the providers' and consumers' keys as the gateway is configured, and what tells them to a person.
+CONFIGURED = ("secrets.json", "access.json", "summary.txt", "envoy", "objects.json", "wasm", "vault")
+
+
+def planted_values(site: Site, planted: Planted) -> dict[str, str]:
+    secrets = json.loads((site.directory / "secrets.json").read_text())
+    values = {f"{project} {name}": str(value) for project, own in secrets.items() for name, value in own.items()}
+    values |= {f"key of {c}": k for p in site.access["projects"].values() for c, k in p["keys"].items()}
+    return values | {
+        "wrong key": planted.wrong_key,
+        "mail address": planted.email,
+        "phone": planted.phone,
+        "prompt": planted.secret_words,
+    }
+
+
+def written(site: Site) -> dict[str, str]:
+    """Every text the sandbox has written by running: logs, Redis, Prometheus' disk, its report."""
+    texts = {}
+    for file in sorted(site.directory.rglob("*")):
+        relative = file.relative_to(site.directory)
+        if file.is_file() and relative.parts[0] not in CONFIGURED:
+            texts[str(relative)] = file.read_bytes().decode("utf-8", "replace")
+    return texts
+
+
+def found_in(texts: dict[str, str], values: dict[str, str]) -> list[tuple[str, str]]:
+    return [(where, what) for where, text in texts.items() for what, value in values.items() if value in text]
+
+
+def test_nothing_planted_is_in_a_log_or_on_a_disk(site: Site, planted: Planted) -> None:
+    texts = written(site)
+    access = texts["log/access.json"]
+    assert "atlas.coding-default" in access, "the access log is read"
+    assert len(access.splitlines()) >= 24, "all requests are in it"
+    assert found_in(texts, planted_values(site, planted)) == []
+
+
+def test_nothing_planted_is_in_a_metric_or_a_label(site: Site, planted: Planted) -> None:
+    labels = site.ask("/api/v1/labels")
+    texts = {f"label {name}": json.dumps(site.ask(f"/api/v1/label/{name}/values")) for name in labels}
+    assert any("atlas.alice" in text for text in texts.values()), "labels are read"
+    assert found_in(texts, planted_values(site, planted)) == []
+
+
+def test_the_search_finds_what_is_there(site: Site, planted: Planted, tmp_path: Path) -> None:
+    (tmp_path / "log").mkdir()
+    (tmp_path / "log/plugin.log").write_text(f"wasm log: {planted.prompt}")
+    texts = written(Site(tmp_path, site.access))
+    assert {what for _, what in found_in(texts, planted_values(site, planted))} == {"mail address", "phone", "prompt"}
