@@ -63,7 +63,7 @@ class _Share:
 
 def targets(wants: Sequence[Want], pools: Mapping[str, Pool], worst_request: int) -> list[int]:
     """The lease each want should have, in tokens. Their sum may be more than is free: ``grants`` sees to that."""
-    shares = {name: share for name, share in _shares(wants, pools).items() if pools[name].contended and share.count}
+    shares = {name: share for name, share in _shares(wants).items() if pools[name].contended and share.count}
     for name, share in shares.items():
         _share_out(share, pools[name])
     return [_target(want, shares, worst_request) for want in wants]
@@ -105,7 +105,7 @@ def sweeps(wants: Sequence[Want], pools: Mapping[str, Pool]) -> set[str]:
     the work of a run stays in proportion to the active consumers.
     """
     found = set()
-    for name, share in _shares(wants, pools).items():
+    for name, share in _shares(wants).items():
         pool = pools[name]
         if pool.contended and share.count < pool.members:
             left = max(0, pool.free + pool.idle + share.held)
@@ -114,7 +114,7 @@ def sweeps(wants: Sequence[Want], pools: Mapping[str, Pool]) -> set[str]:
     return found
 
 
-def _shares(wants: Sequence[Want], pools: Mapping[str, Pool]) -> dict[str, _Share]:
+def _shares(wants: Sequence[Want]) -> dict[str, _Share]:
     found: dict[str, _Share] = {}
     for want in wants:
         for name in want.pools:

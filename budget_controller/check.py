@@ -29,7 +29,7 @@ def check(config: Config, now: int) -> tuple[list[str], list[str]]:
                     f" of {group.id} ({usd(request)} USD)"
                 )
     spent: dict[str, int] = {}
-    for name, crowded in standing.contended(config, found, now, spent).items():
+    for name, crowded in standing.contended(found, now, spent).items():
         if crowded and any(scope.id == name for g in config.groups for scope in g.scopes):
             warnings.append(f"{name}: its members' budgets add up to more than it has; they share it by need")
     for price in config.book.prices:

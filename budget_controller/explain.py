@@ -23,7 +23,7 @@ def explain(config: Config, store: Store, consumer: str, now: int) -> str:
     page = Page.load(row.page) if row.page is not None else Page(ledger.Path("", "", ""))
     found = standing.standings(config, now)[group.id]
     lines = [f"{consumer} (group {group.id}, {found.path.org}), as of {periods.stamp(now, config.zone)}"]
-    budgets = _budgets(config, store, group, user, page, now)
+    budgets = _budgets(store, group, user, page, now)
     lines.append(_verdict(group, user, found, row, budgets))
     for text, _, _ in budgets:
         lines.append(f"  {text}")

@@ -17,7 +17,7 @@ from . import periods, prices
 #: How long a counted token may wait for its debit before it is taken for one that was never debited.
 DEBIT_GRACE = 120
 #: How long an unattributed debit can still be explained by counters that come late.
-REVERSIBLE = 86_400
+REVERSIBLE = 31 * 86_400
 UNATTRIBUTED = "(unattributed)"
 
 #: model, time -> its price, or None when it has none
@@ -175,11 +175,11 @@ def settle(page: Page, at: int, unattributed_after: int, zone: str, booking: Boo
     due = at - unattributed_after
     while page.pending and page.pending[0][0] <= due:
         since, tokens = page.pending.pop(0)
-        page.unattributed.append([since, tokens, page.worst])
+        _keep(page.unattributed, [since, tokens, page.worst], zone)
         _book(page, Entry(since, UNATTRIBUTED, tokens * page.worst), zone, booking)
     while page.surplus and page.surplus[0][0] <= at - DEBIT_GRACE:
         booking.undebited += page.surplus.pop(0)[1]
-    while page.unattributed and page.unattributed[0][0] < at - REVERSIBLE - unattributed_after:
+    while page.unattributed and page.unattributed[0][0] < at - REVERSIBLE:
         page.unattributed.pop(0)
     _forget(page, at, zone)
 
@@ -233,6 +233,15 @@ def _cover(page: Page, tokens: int, at: int, zone: str, booking: Booking) -> Non
             page.unattributed[-1] = [since, lot - taken, price]
     if rest:
         page.surplus.append([at, rest])
+
+
+def _keep(lots: list[list[int]], lot: list[int], zone: str) -> None:
+    """Add an unattributed lot; those of one day and price are one, so that a page stays small."""
+    last = lots[-1] if lots else None
+    if last and last[2] == lot[2] and periods.keys(last[0], zone) == periods.keys(lot[0], zone):
+        last[1] += lot[1]
+    else:
+        lots.append(lot)
 
 
 def _consume(lots: list[list[int]], tokens: int) -> int:

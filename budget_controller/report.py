@@ -28,7 +28,7 @@ COLUMNS = (
 
 def table(view: View, users: int = 20) -> str:
     """A table for a terminal; of users only those who spent most, with a line that says how many more there are."""
-    rows = [COLUMNS]
+    rows: list[tuple[str, ...]] = [COLUMNS]
     more = 0
     for kind in KINDS:
         lines = view.of(kind)

@@ -135,8 +135,10 @@ class _Tick:
         return self.summary
 
     def count_only(self) -> None:
-        """Book counters up to ``at``, as a rebuild does: no balances, no leases."""
+        """Book counters up to ``at``, as a rebuild does: no balances, no leases. Time without any metrics is skipped."""
         steps, restarted = self._steps()
+        if not self.head.processes and not self.source.totals(self.at):
+            return
         before = self.head.cursor
         for step in steps:
             self._count(step, before, restarted, None)
@@ -159,7 +161,7 @@ class _Tick:
         steps, restarted = self._steps()
         before = self.head.cursor
         for step in steps[:-1]:
-            self._count(step, before, restarted, None)
+            extra |= self._count(step, before, restarted, None)
             before = step
         self._count(steps[-1], before, restarted, extra)
 
@@ -254,19 +256,25 @@ class _Tick:
 
     # -- booking -------------------------------------------------------------------------------------------------
 
-    def _count(self, step: int, before: int, restarted: Sequence[int], extra: set[str] | None) -> None:
-        """Book the counters as of ``step``; with ``extra``, the last step, also balances and what time brings."""
+    def _count(self, step: int, before: int, restarted: Sequence[int], extra: set[str] | None) -> set[str]:
+        """Book the counters as of ``step``; with ``extra``, the last step, also balances and what time brings.
+
+        Returns the consumers that counted: their leases are looked at in the end, also when their series are gone then.
+        """
+        counted: set[str] = set()
         since: int | None = before - OVERLAP
         if any(before - OVERLAP < moment <= step for moment in restarted):
             since = None  # a counter that restarted may show the same number again: read all of them
         for shard in self._shards():
             usage = self._read(shard, step, since)
             names = list(usage)
+            counted.update(names)
             if extra is not None:
                 names += sorted(name for name in extra if name not in usage and shard.holds(name))
             for number, part in enumerate(_chunks(names)):
                 self._book(self.store.rows(part), usage, step, final=extra is not None)
                 self.progress("consumers", number * CHUNK, len(names))
+        return counted
 
     def _book(
         self, rows: Sequence[Row], usage: Mapping[str, Mapping[str, list[int]]], step: int, *, final: bool
@@ -351,7 +359,7 @@ class _Tick:
                 spent[scope.id] = sums.get(f"s:{periods.key(self.at, scope.budget.period, scope.budget.zone)}", 0)
                 free = available(scope.budget, self.at) - spent[scope.id] - reserved_value(sums)
                 found[scope.id] = allocation.Pool(free, 0, reserved_value(sums))
-        crowded = standing.contended(self.config, self.standings, self.at, spent)
+        crowded = standing.contended(self.standings, self.at, spent)
         for one in self.standings.values():
             for name in one.pools:
                 found[name].members += len(one.group.users)

@@ -70,7 +70,7 @@ def available(budget: Budget, at: int) -> int:
     return budget.limit_at(at) - budget.margin
 
 
-def contended(config: Config, found: Mapping[str, Standing], at: int, spent: Mapping[str, int]) -> dict[str, bool]:
+def contended(found: Mapping[str, Standing], at: int, spent: Mapping[str, int]) -> dict[str, bool]:
     """For each pool, whether its members' own budgets add up to more than it can pay."""
     caps: dict[str, int | None] = {}
     mixed: set[str] = set()

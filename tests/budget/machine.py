@@ -78,14 +78,14 @@ class Ledger(RuleBasedStateMachine):
     # -- traffic ---------------------------------------------------------------------------------------------------
 
     @rule(who=consumers, model=st.sampled_from(["m1", "m1", "m1", "m2-2026-08-06", "mystery"]), reported=st.tuples(*[tokens] * 4),
-          hold=st.integers(0, 5).map(lambda n: n == 5), ends=st.booleans(), hangs_up=st.integers(0, 9).map(lambda n: n == 9))  # fmt: skip
-    def request(self, who: str, model: str, reported: tuple[int, ...], hold: bool, ends: bool, hangs_up: bool) -> None:
+          ends=st.booleans(), hangs_up=st.integers(0, 9).map(lambda n: n == 9))  # fmt: skip
+    def request(self, who: str, model: str, reported: tuple[int, ...], ends: bool, hangs_up: bool) -> None:
         if who != "atlas.alice" and who != "atlas.bob" and model.startswith("m2"):
             model = "m1"
         if len(self.world.flying(who)) >= 2:
             return
         used = (0, 0, 0, 0, reported[0], reported[3]) if hangs_up else (*reported, 0, 0)
-        if self.world.ask(who, model, used, hold=hold):
+        if self.world.ask(who, model, used, hold=False):
             self.clean = False
             if ends:
                 self.world.finish(self.world.requests[-1])
@@ -97,6 +97,15 @@ class Ledger(RuleBasedStateMachine):
                 break
             self.world.finish(self.world.requests[-1])
         self.clean = False
+
+    @rule(who=consumers, reported=st.tuples(*[tokens] * 4), ends=st.booleans())
+    def held_request(self, who: str, reported: tuple[int, ...], ends: bool) -> None:
+        """A gateway that pre-debits: a run happens while the hold stands."""
+        if len(self.world.flying(who)) < 2 and self.world.ask(who, "m1", (*reported, 0, 0), hold=True):
+            self._tick()
+            if ends:
+                self.world.finish(self.world.requests[-1])
+                self.clean = False
 
     @precondition(lambda self: any(not r.finished for r in self.world.requests))
     @rule(data=st.data())
@@ -147,11 +156,11 @@ class Ledger(RuleBasedStateMachine):
 
     @rule(skew=st.sampled_from([-100_000, -400, 400, 3_000_000]))
     def clock_jumps(self, skew: int) -> None:
-        before = {key: self.redis.dump(key) for key in self.redis.keys("*")}
+        before = self.world.dump()
         try:
             self._tick(skew)
         except ClockError:
-            assert {key: self.redis.dump(key) for key in self.redis.keys("*")} == before
+            assert self.world.dump() == before
         else:
             raise AssertionError("a wrong clock was believed")
 
@@ -218,33 +227,41 @@ class Ledger(RuleBasedStateMachine):
         if not hasattr(self, "world") or not self.clean:
             return
         pools: dict[str, int] = {}
+        waits: dict[str, int] = {}
+        names = [f"budget:{kind}:{who}" for who in CONSUMERS for kind in ("page", "left")]
+        stored = dict(zip(names, self.redis.mget(names), strict=True))
+        balances = self._balances()
         for who in CONSUMERS:
-            page = json.loads(self.redis.get(f"budget:page:{who}") or b"null")
-            left, balance = self.redis.get(f"budget:left:{who}"), self.redis.get(f"chat_quota:{who}")
-            assert left == balance or (left in (None, b"0") and balance in (None, b"0"))
+            page = json.loads(stored[f"budget:page:{who}"] or b"null")
+            left, balance = int(stored[f"budget:left:{who}"] or 0), balances[who]
+            assert left == balance
             waiting = sum(lot[1] for lot in page[5]) + page[11]
             for scope in ABOVE[who]:
-                pools[scope] = pools.get(scope, 0) + max(0, int(balance or 0)) + waiting
+                pools[scope] = pools.get(scope, 0) + max(0, balance) + waiting
+                waits[scope] = waits.get(scope, 0) + waiting
             own = LIMITS.get(f"user:{who}")
             if own is not None:
-                lease = max(0, int(balance or 0)) * DEAREST
-                assert lease <= max(0, own - self._booked_by(who, page) - waiting * DEAREST)
+                assert max(0, balance) * DEAREST <= max(0, own - self._booked_by(who, page) - waiting * DEAREST)
         for scope, reserved in pools.items():
-            stored = self.redis.hgetall(f"budget:pool:{scope}")
-            assert reserved == sum(int(v) for k, v in stored.items() if k.startswith(b"r:")), scope
+            pool = self.redis.hgetall(f"budget:pool:{scope}")
+            assert reserved == sum(int(v) for k, v in pool.items() if k.startswith(b"r:")), scope
             if scope in LIMITS:
-                left_over = LIMITS[scope] - Fraction(int(stored.get(b"s:" + self._month(), 0)), PICO)
-                waiting = reserved - sum(max(0, self.world.balance(who)) for who in CONSUMERS if scope in ABOVE[who])
-                leases = (reserved - waiting) * DEAREST
-                assert leases <= max(0, left_over - waiting * DEAREST), scope
+                spent = Fraction(int(pool.get(b"s:" + self._month(), 0)), PICO)
+                leases, waiting = (reserved - waits[scope]) * DEAREST, waits[scope] * DEAREST
+                assert leases <= max(0, LIMITS[scope] - spent - waiting), scope
+
+    def _balances(self) -> dict[str, int]:
+        found = self.redis.mget([f"chat_quota:{who}" for who in CONSUMERS])
+        return {who: int(value or 0) for who, value in zip(CONSUMERS, found, strict=True)}
 
     @invariant()
     def who_can_pay_is_let_in(self) -> None:
         if not hasattr(self, "world") or not self.clean or self._uncertain():
             return
+        balances = self._balances()
         for who in CONSUMERS:
             if self.world.money(who) >= WORST_REQUEST * DEAREST:
-                assert self.world.balance(who) > 0, f"{who} could pay {float(self.world.money(who))} USD"
+                assert balances[who] > 0, f"{who} could pay {float(self.world.money(who))} USD"
 
     def _uncertain(self) -> bool:
         """Debits of which the truth has no counter are booked at the dearest price: the model's money is not the

@@ -195,7 +195,7 @@ class World:
 
     def wait(self, seconds: int) -> None:
         self.now += seconds
-        self.replica = self._dump()
+        self.replica = self.dump()
 
     def fail_over(self) -> None:
         """A replica that lacks this second's writes takes over."""
@@ -216,13 +216,19 @@ class World:
                 self.muddied.add(request.consumer)
         self.replica = {}
 
-    def _dump(self) -> dict[bytes, bytes]:
-        return {key: self.redis.dump(key) or b"" for key in self.redis.keys("*")}
+    def dump(self) -> dict[bytes, bytes]:
+        keys = self.redis.keys("*")
+        pipe = self.redis.pipeline(transaction=False)
+        for key in keys:
+            pipe.dump(key)
+        return dict(zip(keys, pipe.execute(), strict=True))
 
     def _restore(self, dump: dict[bytes, bytes]) -> None:
-        self.redis.flushdb()
+        pipe = self.redis.pipeline()
+        pipe.flushdb()
         for key, value in dump.items():
-            self.redis.restore(key, 0, value)
+            pipe.restore(key, 0, value)
+        pipe.execute()
 
     # -- the metrics API -------------------------------------------------------------------------------------------
 
