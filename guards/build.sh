@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds every guard for Higress's Wasm host, the same bytes wherever it runs: build.sh <output directory> <target directory>
+# Builds every guard for Higress's Wasm host, the same bytes wherever it runs.
+# build.sh <output directory> <target directory> [guard...]; both directories absolute
 #
 # Debian's compiler by absolute path (a rustup compiler on PATH would make other bytes), the standard library from
 # its source package, and no path of this machine in the binary.
@@ -14,13 +15,15 @@ unset RUSTC_WRAPPER RUSTC_WORKSPACE_WRAPPER CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_
 export RUSTFLAGS="-Clinker=wasm-ld-19 -Ctarget-feature=+simd128,+bulk-memory -Zlocation-detail=none \
 --remap-path-prefix=$home=/cargo --remap-path-prefix=$PWD=/guards --remap-path-prefix=$sysroot=/rust"
 
-guards=$(grep -l '^crate-type = \["cdylib"\]' ./*/Cargo.toml | xargs -n1 dirname | xargs -n1 basename | sort)
-# shellcheck disable=SC2046  # one option per guard
-/usr/bin/cargo build --quiet --locked --release --target wasm32-unknown-unknown -Zbuild-std=std,panic_abort \
-  $(printf -- '-p %s ' $guards)
+guards=("${@:3}")
+if [ ${#guards[@]} = 0 ]; then
+  mapfile -t guards < <(grep -l '^crate-type = \["cdylib"\]' ./*/Cargo.toml | xargs -n1 dirname | xargs -n1 basename | sort)
+fi
 
 mkdir -p "$out"
-for guard in $guards; do
+for guard in "${guards[@]}"; do
+  # One at a time: built together, one guard's choice of a dependency's features would change another's bytes.
+  /usr/bin/cargo build --quiet --locked --release --target wasm32-unknown-unknown -Zbuild-std=std,panic_abort -p "$guard"
   python3 abi.py higress "$target/wasm32-unknown-unknown/release/${guard//-/_}.wasm" "$out/$guard.wasm"
 done
 (cd "$out" && sha256sum ./*.wasm | sed 's|\./||' >SHA256SUMS)

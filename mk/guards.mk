@@ -13,7 +13,7 @@ guards-tools:
 	$(call APT,$(GUARDS_PACKAGES))
 
 guards: guards-tools ## build the guards into files/wasm
-	guards/build.sh files/wasm $(CACHE)/guards-wasm
+	guards/build.sh $(CURDIR)/files/wasm $(CACHE)/guards-wasm
 
 test-guards: test-guards-native test-guards-bytes test-guards-envoy ## guards: unit tests, same bytes again, in a stock Envoy
 
