@@ -88,10 +88,12 @@ class Client:
         """Close all connections."""
         self._api.close()
 
-    def find(self, kind: Kind, selector: str = "") -> list[Object]:
-        """All objects of KIND that match the label SELECTOR, each with its kind and apiVersion filled in."""
+    def find(self, kind: Kind, selector: str = "", name: str = "") -> list[Object]:
+        """All objects of KIND that match the label SELECTOR (and NAME), each with its kind and apiVersion filled in."""
         path = kind.path(self.namespace)
-        request = _Request("GET", path, {"labelSelector": selector} if selector else {})
+        fields = f"metadata.name={name}" if name else ""
+        query = {"labelSelector": selector, "fieldSelector": fields}
+        request = _Request("GET", path, {key: value for key, value in query.items() if value})
         answer = self._call(request, f"{kind.name} objects", none_for=(404,))
         if answer is None:
             raise MissingKindsError(missing_kinds((kind,)))

@@ -17,6 +17,7 @@ from ..secret import SecretError, Secrets, minted, needed
 from ..spec import Project, Site
 from .client import Client, missing_kinds
 from .errors import ClusterError, Conflict, ConflictsError, MissingKindsError
+from .garbage import paused_collection
 from .kinds import KINDS, Kind, Object, name_of
 from .lock import SiteLock
 from .order import Stage, Transition, stages
@@ -24,6 +25,8 @@ from .ownership import conflicts, intruding_fields, owned, unchanged
 from .push import Writer, push
 
 Objects = Mapping[Key, Object]
+# Up to here a request for each object costs less than the list of all.
+_FEW = 20
 
 
 class RefusedError(ClusterError):
@@ -135,7 +138,8 @@ def _with_intrusions(plan: Plan, differing: Iterable[tuple[Object | None, Object
 
 def preview(client: Client, wanted: Wanted) -> Prepared:
     """What :func:`reconcile` would do now. Sends nothing that changes anything; raises what it would raise."""
-    prepared = prepare(wanted, read(client, wanted.site.gateway.site))
+    with paused_collection():
+        prepared = prepare(wanted, read(client, wanted.site.gateway.site))
     _check_conflicts(prepared, wanted)
     return prepared
 
@@ -175,8 +179,8 @@ def _write(client: Client, writer: Writer, wanted: Wanted, prepared: Prepared, k
 
 def _verify(client: Client, wanted: Wanted, prepared: Prepared) -> None:
     """What was written is what is there: read again, and nothing may be left to do for these objects."""
-    kinds = [kind for kind in KINDS if any(move.kind == kind.name for move in prepared.transitions)]
-    live = read(client, wanted.site.gateway.site, kinds)
+    with paused_collection():
+        live = _read_again(client, wanted.site.gateway.site, prepared.transitions)
     wrong = []
     for move in prepared.transitions:
         item = live.get(key_of(move.desired or move.live or {}))
@@ -186,6 +190,21 @@ def _verify(client: Client, wanted: Wanted, prepared: Prepared) -> None:
             wrong.append(name_of(move.desired))
     if wrong:
         raise ClusterError(f"written, but not in force: {', '.join(sorted(wrong))}; is somebody else writing them?")
+
+
+def _read_again(client: Client, site: str, transitions: Sequence[Transition]) -> dict[Key, Object]:
+    """The objects of TRANSITIONS: a few one by one, many by the lists of their kinds."""
+    kinds = [kind for kind in KINDS if any(move.kind == kind.name for move in transitions)]
+    if len(transitions) > _FEW:
+        return read(client, site, kinds)
+    found = [
+        item
+        for kind in kinds
+        for move in transitions
+        if move.kind == kind.name
+        for item in client.find(kind, name=move.name)
+    ]
+    return {key_of(item): item for item in found}
 
 
 def _same(desired: Object, live: Object) -> bool:
@@ -294,7 +313,7 @@ def _secrets(wanted: Wanted, site: Site, recorded: _Records, live: Objects) -> S
     fresh = minted(site, known, wanted.now)
     if wanted.mint == "all":
         return fresh
-    _check_lost(site, known, recorded, wanted.now)
+    _check_lost(known, fresh, recorded, wanted.now)
     if wanted.mint == "none":
         return known
     # A provider's key comes from the provider: where it is missing, the policy says so.
@@ -304,13 +323,13 @@ def _secrets(wanted: Wanted, site: Site, recorded: _Records, live: Objects) -> S
     }
 
 
-def _check_lost(site: Site, known: Secrets, recorded: _Records, now: datetime) -> None:
-    """A key that people already use is never silently replaced by a new one."""
+def _check_lost(known: Secrets, fresh: Secrets, recorded: _Records, now: datetime) -> None:
+    """A key that people already use is never silently replaced by a FRESH one."""
     lost: list[str] = []
-    for project in site.projects:
-        missing = {name for name in needed(project, now) if not known[project.project].get(name)}
-        record = recorded.get(project.project) if missing else None
-        lost += [f"{project.project}: {name}" for name in missing & set(needed(record, now) if record else ())]
+    for project, names in fresh.items():
+        missing = {name for name in names if not known[project].get(name)}
+        record = recorded.get(project) if missing else None
+        lost += [f"{project}: {name}" for name in missing & set(needed(record, now) if record else ())]
     if lost:
         raise SecretError(
             "keys that are in use are gone from the cluster:\n  "
