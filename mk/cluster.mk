@@ -1,6 +1,7 @@
 # The cluster tier: a real Kubernetes API server, built from the Go module proxy, that tenants are pushed to.
 TESTS   += test-cluster
 BENCHES += bench-cluster
+LINTS   += lint-cluster
 
 KUBERNETES_VERSION := 1.34.4
 KWOK_VERSION       := v0.8.0
@@ -31,7 +32,7 @@ if [ ! -x $(CONTROLPLANE)/$(1) ]; then echo "building $(2) (some minutes, once)"
   mv $(CONTROLPLANE)/.bin/$(1) $(CONTROLPLANE)/$(1); fi
 endef
 
-.PHONY: controlplane controlplane-nodes test-cluster bench-cluster
+.PHONY: controlplane controlplane-nodes test-cluster bench-cluster lint-cluster explain policy-test
 controlplane: setup ## a real kube-apiserver with etcd, in .build/controlplane
 	$(call APT,etcd-server openssl)
 	$(call go_command,kube-apiserver)
@@ -42,9 +43,19 @@ controlplane-nodes: controlplane ## also controller-manager, scheduler, kwok and
 	$(call go_install,kwok,sigs.k8s.io/kwok/cmd/kwok@$(KWOK_VERSION))
 	$(call go_install,helm,helm.sh/helm/v3/cmd/helm@$(HELM_VERSION))
 
-test-cluster: controlplane ## tenants on a real API server
+test-cluster: controlplane collections ## tenants on a real API server
 	$(PYTHON) -m pytest tests/cluster
 
-bench-cluster: controlplane ## 1,000 Projects x 50 users: ratios to kubernetes.core, raw numbers and a picture
+bench-cluster: controlplane collections ## 1,000 Projects x 50 users beside kubernetes.core: artifacts/cluster
 	$(call venv,bench-cluster,requirements/control.txt requirements/bench-cluster.txt)
-	$(BUILD)/bench-cluster/bin/python tests/cluster/bench.py
+	$(BUILD)/bench-cluster/bin/python -m tests.cluster.bench $(ARGS)
+
+lint-cluster: setup ## types of the cluster room's modules, commands and benchmark
+	MYPYPATH=$(BUILD)/collections $(VENV)/bin/mypy -p ansible_collections.opsta.ai_gateway.plugins.module_utils.cluster
+	MYPYPATH=$(BUILD)/collections $(VENV)/bin/mypy commands
+
+explain: setup ## what holds for one user: make explain PROJECT=atlas USER=bob
+	@$(PYTHON) commands/explain.py $(INVENTORY) $(PROJECT) $(USER)
+
+policy-test: setup ## replay the tests: of the Project files on the running sandbox
+	@$(PYTHON) commands/policy_test.py $(INVENTORY) $(or $(SANDBOX),.sandbox)/access.json
