@@ -18,7 +18,7 @@ guards: guards-tools ## build the guards into files/wasm
 test-guards: test-guards-native test-guards-bytes test-guards-envoy ## guards: unit tests, same bytes again, in a stock Envoy
 
 test-guards-native: guards-tools
-	$(GUARDS_CARGO) test --quiet --locked --workspace
+	$(GUARDS_CARGO) test --quiet --locked --workspace --tests
 
 test-guards-bytes: setup guards-tools
 	@# A result is kept for as long as neither the sources nor the shipped bytes change.
@@ -37,3 +37,8 @@ lint-guards: setup guards-tools
 	cd guards && find . -name target -prune -o -name '*.rs' -print | xargs /usr/bin/rustfmt --edition 2021 --check
 	$(GUARDS_CLIPPY) --quiet --locked --workspace --all-targets -- -D warnings
 	shellcheck guards/build.sh
+
+BENCHES += bench-guards
+.PHONY: bench-guards
+bench-guards: setup ## the guards' cost in a stock Envoy
+	cd tests && $(CURDIR)/$(PYTHON) -m guards.bench

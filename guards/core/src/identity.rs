@@ -20,7 +20,7 @@ pub enum Identity {
     /// Before key-auth.
     Entrance(Entrance),
     /// After it.
-    Assign(Rules<Table>),
+    Assign(Box<Rules<Table>>),
 }
 
 #[derive(Deserialize)]
@@ -47,9 +47,10 @@ impl Identity {
                 let entrance: Entrance = serde_json::from_slice(config).map_err(|error| error.to_string())?;
                 Ok(Identity::Entrance(entrance))
             }
-            StageName::Assign => Ok(Identity::Assign(
-                Rules::<TableConfig>::parse(config, &["stage"])?.try_map(Table::new)?,
-            )),
+            StageName::Assign => {
+                let rules: Rules<TableConfig> = Rules::parse(config, &["stage"])?;
+                Ok(Identity::Assign(Box::new(rules.try_map(Table::new)?)))
+            }
         }
     }
 }
@@ -91,7 +92,7 @@ struct TableConfig {
     blocked: Blocked,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Blocked {
     #[serde(default)]
@@ -123,9 +124,9 @@ pub struct Person<'a> {
 }
 
 impl Table {
-    fn new(config: TableConfig) -> Result<Self, String> {
+    fn new(config: &TableConfig) -> Result<Self, String> {
         let mut users = HashMap::new();
-        for (group, members) in config.groups {
+        for (group, members) in &config.groups {
             for user in members {
                 if let Some(other) = users.insert(user.clone(), group.clone()) {
                     return Err(format!("user {user} is in the groups {other} and {group}"));
@@ -133,10 +134,10 @@ impl Table {
             }
         }
         Ok(Table {
-            org: config.org,
-            project: config.project,
+            org: config.org.clone(),
+            project: config.project.clone(),
             users,
-            blocked: config.blocked,
+            blocked: config.blocked.clone(),
         })
     }
 

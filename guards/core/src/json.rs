@@ -172,7 +172,7 @@ impl<F: FnMut(&Path<'_>, Value<'_>, Range<usize>)> Visitor for F {
 ///
 /// # Errors
 /// When it is not exactly one JSON text in UTF-8, or says one thing twice.
-pub fn scan<'a>(body: &'a [u8], visitor: &mut impl Visitor) -> Result<(), Malformed> {
+pub fn scan(body: &[u8], visitor: &mut impl Visitor) -> Result<(), Malformed> {
     let mut scanner = Scanner {
         body,
         at: 0,
@@ -495,8 +495,7 @@ pub fn fold_key(key: &str) -> String {
 /// Decodes the escapes of a string that [`scan`] has accepted.
 fn unescape(raw: &str) -> String {
     let mut out = String::with_capacity(raw.len());
-    let mut chars = Chars::new(raw.as_bytes());
-    while let Some(piece) = chars.next() {
+    for piece in Chars::new(raw.as_bytes()) {
         match piece {
             Piece::Plain(bytes) => out.push_str(&String::from_utf8_lossy(bytes)),
             Piece::Escaped(c) => out.push(c),

@@ -52,7 +52,7 @@ pub fn parse(config: &[u8]) -> Result<Rules<PromptGuard>, String> {
     let mut sets: HashMap<(Vec<String>, Vec<String>), Rc<Matcher>> = HashMap::new();
     let quick = rules.all().count() <= QUICK_SETS;
     rules.try_map(|rule| {
-        let key = (rule.phrases, rule.patterns);
+        let key = (rule.phrases.clone(), rule.patterns.clone());
         let matcher = match sets.get(&key) {
             Some(matcher) => matcher.clone(),
             None => Rc::new(Matcher::new(&key.0, &key.1, quick)?),

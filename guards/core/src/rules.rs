@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
+use std::rc::Rc;
 
 const RULES: &str = "_rules_";
 const ROUTE: &str = "_match_route_";
@@ -27,8 +28,8 @@ pub enum Unmatched {
 /// A guard's config, ready to be asked.
 #[derive(Debug, Clone)]
 pub struct Rules<R> {
-    rules: Vec<R>,
-    global: Option<R>,
+    rules: Vec<Rc<R>>,
+    global: Option<Rc<R>>,
     unmatched: Unmatched,
     routes: HashMap<String, usize>,
     services: HashMap<String, usize>,
@@ -76,7 +77,7 @@ pub struct Target<'a> {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Found<'a, R> {
     /// This one.
-    Rule(&'a R),
+    Rule(&'a Rc<R>),
     /// None: refuse.
     Deny,
     /// None: not this guard's request.
@@ -104,7 +105,9 @@ impl<R: DeserializeOwned> Rules<R> {
         }
         let global = match global.is_empty() {
             true => None,
-            false => Some(typed(global).map_err(|error| format!("global config: {error}"))?),
+            false => Some(Rc::new(
+                typed(global).map_err(|error| format!("global config: {error}"))?,
+            )),
         };
         let mut all = Rules {
             rules: Vec::with_capacity(rules.len()),
@@ -138,7 +141,7 @@ impl<R: DeserializeOwned> Rules<R> {
         for name in names {
             self.index(kind, &name, position);
         }
-        self.rules.push(typed(rule)?);
+        self.rules.push(Rc::new(typed(rule)?));
         Ok(())
     }
 
@@ -186,22 +189,36 @@ impl<R> Rules<R> {
 
     /// Every rule, the global one last.
     pub fn all(&self) -> impl Iterator<Item = &R> {
-        self.rules.iter().chain(self.global.as_ref())
+        self.rules.iter().chain(self.global.as_ref()).map(Rc::as_ref)
+    }
+
+    /// Whether the host makes a difference.
+    pub fn by_host(&self) -> bool {
+        !(self.hosts.is_empty() && self.prefixes.texts.is_empty() && self.suffixes.texts.is_empty())
+    }
+
+    /// Whether the cluster makes a difference.
+    pub fn by_service(&self) -> bool {
+        !self.services.is_empty()
     }
 
     /// The same rules with their configs made into something else.
     ///
     /// # Errors
     /// The first that `make` reports.
-    pub fn try_map<T>(self, mut make: impl FnMut(R) -> Result<T, String>) -> Result<Rules<T>, String> {
-        let rules = self
-            .rules
-            .into_iter()
-            .enumerate()
-            .map(|(position, rule)| make(rule).map_err(|error| format!("{RULES}[{position}]: {error}")));
+    pub fn try_map<T>(self, mut make: impl FnMut(&R) -> Result<T, String>) -> Result<Rules<T>, String> {
+        let rules = self.rules.iter().enumerate().map(|(position, rule)| {
+            make(rule)
+                .map(Rc::new)
+                .map_err(|error| format!("{RULES}[{position}]: {error}"))
+        });
         Ok(Rules {
             rules: rules.collect::<Result<_, _>>()?,
-            global: self.global.map(make).transpose()?,
+            global: self
+                .global
+                .as_deref()
+                .map(|rule| make(rule).map(Rc::new))
+                .transpose()?,
             unmatched: self.unmatched,
             routes: self.routes,
             services: self.services,

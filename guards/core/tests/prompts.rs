@@ -1,5 +1,10 @@
 //! Phrases and patterns are found in every disguise that a model reads through.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
 
 use guard_core::prompts::{parse, PromptGuard};
 use guard_core::rules::{Found, Rules, Target};

@@ -1,5 +1,10 @@
 //! Rules are found as Higress's matchers find them.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
 
 use guard_core::rules::{Found, Rules, Target};
 use proptest::prelude::*;

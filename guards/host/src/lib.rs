@@ -150,16 +150,24 @@ pub fn settle(outcome: Result<Action, Refusal>) -> Action {
 ///
 /// # Errors
 /// 404 when no rule fits, 503 when there is no valid config.
-pub fn rule<'r, R>(gate: &'static str, rules: Option<&'r Rules<R>>) -> Result<Option<&'r R>, Refusal> {
+pub fn rule<R>(gate: &'static str, rules: Option<&Rules<R>>) -> Result<Option<Rc<R>>, Refusal> {
     let rules = rules.ok_or_else(|| Refusal::misconfigured(gate))?;
-    let host = request_header(":authority").unwrap_or_default();
-    let (route, cluster) = (named("route_name"), named("cluster_name"));
+    let host = if rules.by_host() {
+        request_header(":authority").unwrap_or_default()
+    } else {
+        String::new()
+    };
+    let cluster = if rules.by_service() {
+        named("cluster_name")
+    } else {
+        String::new()
+    };
     match rules.find(Target {
-        route: &route,
+        route: &named("route_name"),
         host: &host,
         cluster: &cluster,
     }) {
-        Found::Rule(rule) => Ok(Some(rule)),
+        Found::Rule(rule) => Ok(Some(rule.clone())),
         Found::Pass => Ok(None),
         Found::Deny => Err(Refusal::route_unknown(gate)),
     }

@@ -12,7 +12,7 @@ use proxy_wasm::types::Action;
 use std::rc::Rc;
 
 proxy_wasm::main! {{
-    proxy_wasm::set_root_context(|_| Root::boxed(parse, |rules| Box::new(Request { rules, reading: false })));
+    proxy_wasm::set_root_context(|_| Root::boxed(parse, |rules| Box::new(Request { rules, rule: None })));
 }}
 
 /// The header that the routes of aliases match.
@@ -20,7 +20,8 @@ const ALIAS: &str = "x-higress-llm-model";
 
 struct Request {
     rules: Option<Rc<Rules<Allowlist>>>,
-    reading: bool,
+    /// The rule, for as long as the body is awaited.
+    rule: Option<Rc<Allowlist>>,
 }
 
 impl Request {
@@ -30,20 +31,20 @@ impl Request {
         };
         let path = guard_host::request_header(":path").unwrap_or_default();
         if Shape::of(&path) == Shape::Models {
-            return list(rule);
+            return list(&rule);
         }
-        self.reading = true;
-        guard_host::expect_body(GATE, rule.max_body_bytes, end_of_stream)
+        let action = guard_host::expect_body(GATE, rule.max_body_bytes, end_of_stream);
+        self.rule = Some(rule);
+        action
     }
 
     fn read(&mut self, size: usize, end_of_stream: bool) -> Result<Action, Refusal> {
-        let Some(rule) = guard_host::rule(GATE, self.rules.as_deref())? else {
+        let Some(rule) = &self.rule else {
             return Ok(Action::Continue);
         };
         let Some(body) = guard_host::whole_body(GATE, rule.max_body_bytes, size, end_of_stream)? else {
             return Ok(Action::Pause);
         };
-        self.reading = false;
         let asked = model(&body)?;
         let workload = guard_host::request_header("workload");
         let alias = rule.decide(allowed(rule)?, workload.as_deref(), &asked.name)?;
@@ -56,6 +57,7 @@ impl Request {
             }
         }
         guard_host::set_request_header(ALIAS, alias);
+        self.rule = None;
         Ok(Action::Continue)
     }
 }
@@ -85,14 +87,11 @@ impl HttpContext for Request {
     }
 
     fn on_http_request_body(&mut self, size: usize, end_of_stream: bool) -> Action {
-        if !self.reading {
-            return Action::Continue;
-        }
         guard_host::settle(self.read(size, end_of_stream))
     }
 
     fn on_http_request_trailers(&mut self, _count: usize) -> Action {
-        if !self.reading {
+        if self.rule.is_none() {
             return Action::Continue;
         }
         guard_host::refuse(&guard_host::trailers(GATE))

@@ -30,7 +30,7 @@ enum State {
     /// Not ours, refused, or booked.
     Idle,
     /// Its body is awaited.
-    Reading,
+    Reading(Rc<Metering>),
     /// It is with the provider since then.
     Sent(Asked, SystemTime),
 }
@@ -68,12 +68,12 @@ impl Request {
                 guard_host::remove_request_header(&name);
             }
         }
-        self.state = State::Reading;
+        self.state = State::Reading(rule);
         Ok(action)
     }
 
     fn read(&mut self, size: usize, end_of_stream: bool) -> Result<Action, Refusal> {
-        let Some(rule) = guard_host::rule(GATE, self.rules.as_deref())? else {
+        let State::Reading(rule) = &self.state else {
             return Ok(Action::Continue);
         };
         let Some(body) = guard_host::whole_body(GATE, rule.max_body_bytes, size, end_of_stream)? else {
@@ -153,14 +153,11 @@ impl HttpContext for Request {
     }
 
     fn on_http_request_body(&mut self, size: usize, end_of_stream: bool) -> Action {
-        if !matches!(self.state, State::Reading) {
-            return Action::Continue;
-        }
         guard_host::settle(self.read(size, end_of_stream))
     }
 
     fn on_http_request_trailers(&mut self, _count: usize) -> Action {
-        if !matches!(self.state, State::Reading) {
+        if !matches!(self.state, State::Reading(_)) {
             return Action::Continue;
         }
         guard_host::refuse(&guard_host::trailers(GATE))
