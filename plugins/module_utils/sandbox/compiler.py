@@ -65,7 +65,7 @@ def compile_objects(objects: Iterable[Mapping[str, Any]], settings: Settings) ->
     resources = {
         "cds.json": _clusters(routes, fallbacks, chain.providers, services[BLACKHOLE], settings),
         "lds.json": _listeners(chain, settings),
-        "rds.json": [_route_configuration(routes, fallbacks, chain)],
+        "rds.json": [_route_configuration(_asked_for(routes, fallbacks), fallbacks, chain)],
         **{path: [resource] for path, resource in chain.configurations().items()},
     }
     versions = {path: _version(content) for path, content in resources.items()}
@@ -330,6 +330,12 @@ def _clusters(
 def _listeners(chain: _Chain, settings: Settings) -> list[dict[str, Any]]:
     at_provider = [clusters.provider_listener(s, chain.provider_filters(s), settings) for s in chain.providers]
     return [gateway.gateway_listener(chain.filters(), settings), *at_provider]
+
+
+def _asked_for(routes: Iterable[Route], fallbacks: Mapping[str, Fallback]) -> list[Route]:
+    """Leave out what only Higress's own redirect reaches: here the next provider is asked on the same route."""
+    siblings = {fallback.sibling for fallback in fallbacks.values()}
+    return [route for route in routes if route.name not in siblings]
 
 
 def _route_configuration(routes: Sequence[Route], fallbacks: Mapping[str, Fallback], chain: _Chain) -> dict[str, Any]:

@@ -1,0 +1,134 @@
+"""Point 4: the built-in ai-data-masking in both settings, what it covers and what it does not."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import time
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from .conftest import Caller
+from .sandbox import openai_error
+
+PRIVATE = {
+    "e-mail": "joe.doe@example.com",
+    "phone": "+66 81 234 5678",
+    "ip": "10.11.12.13",
+    "key": "sk-abcdefghijklmnopqrstuvwx",
+}
+TEXT = f"mail {PRIVATE['e-mail']} call {PRIVATE['phone']} at {PRIVATE['ip']} with {PRIVATE['key']} please"
+PARTS = [{"type": "text", "text": TEXT}]
+TURNS: dict[str, list[dict[str, Any]]] = {
+    "user": [{"role": "user", "content": TEXT}],
+    "user, parts": [{"role": "user", "content": PARTS}],
+    "system": [{"role": "system", "content": TEXT}, {"role": "user", "content": "go"}],
+    "assistant": [
+        {"role": "user", "content": "go"},
+        {"role": "assistant", "content": TEXT},
+        {"role": "user", "content": "on"},
+    ],
+    "tool": [
+        {"role": "user", "content": "go"},
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}],
+        },
+        {"role": "tool", "tool_call_id": "c", "content": TEXT},
+    ],
+}
+STRICT, STREAMING = "masked-strict.mia", "masked-streaming.mia"
+
+
+def leaks(caller: Caller) -> list[str]:
+    [entry] = caller.sandbox.seen()
+    return [name for name, value in PRIVATE.items() if value in entry["body"]]
+
+
+@pytest.mark.parametrize("shape", TURNS)
+def test_strict_masks_every_shape_and_role(caller: Caller, shape: str) -> None:
+    answer = caller.post(STRICT, {"model": "chat", "messages": TURNS[shape]})
+    assert answer.status == 200, answer.text
+    assert leaks(caller) == []
+
+
+@pytest.mark.parametrize("path", ["/v1/completions", "/v1/embeddings", "/v1/responses", "/v1/messages"])
+def test_strict_masks_every_api(caller: Caller, path: str) -> None:
+    body = {"model": "chat", "prompt": TEXT, "input": TEXT, "max_tokens": 9, "messages": TURNS["user, parts"]}
+    answer = caller.post(STRICT, body, path)
+    assert answer.status == 200, answer.text
+    assert leaks(caller) == []
+
+
+@pytest.mark.parametrize("consumer", [STRICT, STREAMING])
+def test_what_is_to_be_restored_is(caller: Caller, consumer: str) -> None:
+    answer = caller.chat(consumer, "chat", f"write to {PRIVATE['e-mail']}")
+    assert answer.json()["choices"][0]["message"]["content"] == f"You said: write to {PRIVATE['e-mail']}"
+    assert leaks(caller) == []
+
+
+@pytest.mark.parametrize("consumer", [STRICT, STREAMING])
+def test_denied_words_are_refused(caller: Caller, consumer: str) -> None:
+    answer = caller.chat(consumer, "chat", "tell me of nightingale.")
+    assert answer.status == 403
+    assert openai_error(answer.text)["code"] == ("word_denied" if consumer == STRICT else "forbidden")
+    assert caller.sandbox.seen() == []
+
+
+@pytest.mark.parametrize("consumer", [STRICT, STREAMING])
+@pytest.mark.parametrize("text", ["tell me of project falcon", "tell me of Nightingale"])
+def test_denied_words_are_words_in_their_case_and_never_phrases(caller: Caller, consumer: str, text: str) -> None:
+    assert caller.chat(consumer, "chat", text).status == 200
+
+
+@pytest.mark.parametrize("shape", ["user", "system", "assistant"])
+def test_streaming_masks_text_contents(caller: Caller, shape: str) -> None:
+    answer = caller.post(STREAMING, {"model": "chat", "messages": TURNS[shape]})
+    assert answer.status == 200, answer.text
+    assert leaks(caller) == []
+
+
+@pytest.mark.parametrize("shape", ["user, parts", "tool"])
+def test_streaming_lets_other_shapes_pass_unmasked(caller: Caller, shape: str) -> None:
+    """Array content, or an assistant's message without text, and the whole body passes: the docs say so."""
+    answer = caller.post(STREAMING, {"model": "chat", "messages": TURNS[shape]})
+    assert answer.status == 200, answer.text
+    assert leaks(caller) == list(PRIVATE)
+
+
+def _stream(caller: Caller, consumer: str, **more: Any) -> tuple[list[str], float]:
+    """Events of a stream of 20 pieces 25 ms apart, and how long after the provider's first byte the first one came."""
+    text = "go [[mock: chunks=20 delay_ms=25]]"
+    body = {"model": "chat", "messages": [{"role": "user", "content": text}], "stream": True, **more}
+    with closing(http.client.HTTPConnection("127.0.0.1", caller.sandbox.base, timeout=30)) as connection:
+        connection.request("POST", "/v1/chat/completions", json.dumps(body), dict(caller.headers(consumer)))
+        answer = connection.getresponse()
+        first = answer.read1(65536)
+        arrived = time.time()
+        rest = answer.read()
+    [entry] = caller.sandbox.seen()
+    events = [line[6:] for line in (first + rest).decode().splitlines() if line.startswith("data: ")]
+    return events, arrived - entry["first_byte_at"]
+
+
+def test_strict_holds_a_stream_to_its_end_and_gives_it_whole(caller: Caller) -> None:
+    events, late = _stream(caller, STRICT)
+    assert late > 0.3
+    assert events[-1] == "[DONE]"
+    assert [json.loads(e)["choices"][0]["finish_reason"] for e in events[:-1] if json.loads(e)["choices"]][-1] == "stop"
+
+
+TOOL = {"type": "function", "function": {"name": "read_file", "parameters": {"type": "object", "properties": {}}}}
+
+
+def test_streaming_takes_tool_calls_finish_and_done_from_a_stream(caller: Caller) -> None:
+    body = {"model": "chat", "messages": [{"role": "user", "content": "go"}], "stream": True, "tools": [TOOL]}
+    answer = caller.post("comet.frontend", {**body, "model": "answer-1.5"})
+    assert "tool_calls" in answer.text
+    answer = caller.post(STREAMING, body)
+    assert answer.status == 200, answer.text
+    assert '"tool_calls"' not in answer.text
+    assert "[DONE]" not in answer.text

@@ -1,0 +1,189 @@
+"""Point 6, and the last of point 5: a policy changes under load, on open connections, or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from .conftest import Caller
+from .sandbox import Sandbox, is_free, until
+
+BOB_MODELS = "    models: [coding-default, bulk]\n"
+
+
+@pytest.fixture
+def site(caller: Caller) -> Iterator[Sandbox]:
+    """The running sandbox, whose Project files are as they were when the test is over."""
+    sandbox = caller.sandbox
+    yield sandbox
+    sandbox.reset_site()
+    assert sandbox.play().code == 0
+
+
+class Load:
+    """Four connections that ask, one request after another, and count what came back."""
+
+    def __init__(self, caller: Caller, consumer: str, model: str) -> None:
+        self.url = f"{caller.sandbox.url}/v1/chat/completions"
+        self.headers = dict(caller.headers(consumer))
+        self.body = json.dumps({"model": model, "messages": [{"role": "user", "content": "hello"}]})
+        self.statuses: Counter[int] = Counter()
+        self._stop = threading.Event()
+
+    def _run(self) -> None:
+        asyncio.run(self._all())
+
+    async def _all(self) -> None:
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=4)) as session:
+            await asyncio.gather(*(self._one(session) for _ in range(4)))
+
+    async def _one(self, session: aiohttp.ClientSession) -> None:
+        while not self._stop.is_set():
+            try:
+                async with session.post(self.url, data=self.body, headers=self.headers) as answer:
+                    await answer.read()
+                    self.statuses[answer.status] += 1
+            except aiohttp.ClientError:
+                self.statuses[0] += 1
+            await asyncio.sleep(0.01)
+
+    @contextmanager
+    def running(self) -> Iterator[Load]:
+        thread = threading.Thread(target=self._run)
+        thread.start()
+        try:
+            yield self
+        finally:
+            self._stop.set()
+            thread.join(30)
+
+
+def _ask(connection: http.client.HTTPConnection, caller: Caller, consumer: str, model: str) -> tuple[int, str]:
+    body = json.dumps({"model": model, "messages": [{"role": "user", "content": "hello"}]})
+    connection.request("POST", "/v1/chat/completions", body, dict(caller.headers(consumer)))
+    answer = connection.getresponse()
+    return answer.status, answer.read().decode()
+
+
+def test_an_unchanged_site_changes_nothing(site: Sandbox) -> None:
+    assert site.play().changed == 0
+    again = site.play()
+    assert (again.code, again.changed) == (0, 0), again.text
+
+
+def test_a_change_is_in_force_on_open_connections_and_no_request_fails(site: Sandbox, caller: Caller) -> None:
+    with closing(http.client.HTTPConnection("127.0.0.1", site.base, timeout=30)) as connection:
+        assert _ask(connection, caller, "atlas.bob", "coding-default")[0] == 200
+        socket = connection.sock
+        with Load(caller, "atlas.alice", "bulk").running() as load:
+            site.edit("atlas", "workload: bulk", "workload: heavy")
+            site.edit("atlas", BOB_MODELS, "    models: [bulk]\n")
+            played = site.play()
+            assert played.code == 0, played.text
+            assert played.changed > 0
+            status, text = _ask(connection, caller, "atlas.bob", "coding-default")
+        assert connection.sock is socket, "the connection was closed"
+    assert (status, json.loads(text)["error"]["code"]) == (403, "model_not_allowed")
+    assert set(load.statuses) == {200}, load.statuses
+    assert load.statuses[200] > 50
+
+
+def test_a_new_user_provider_and_alias_come_without_a_failed_request(site: Sandbox, caller: Caller) -> None:
+    with Load(caller, "atlas.alice", "bulk").running() as load:
+        site.edit("atlas", "      alice: {}\n", "      alice: {}\n      dora: {}\n")
+        site.edit(
+            "atlas", "providers:\n", 'providers:\n  third: {url: "http://provider-b.sandbox.test/v1", key: third}\n'
+        )
+        site.edit(
+            "atlas",
+            "models:\n  coding-default:",
+            "models:\n  new:\n    targets: [{provider: third, model: mock-long}]\n  coding-default:",
+        )
+        site.edit("atlas", BOB_MODELS, "    models: [coding-default, bulk, new]\n")
+        played = site.play()
+        assert played.code == 0, played.text
+        answer = caller.chat("atlas.dora", "new")
+        assert (answer.status, answer.json()["model"]) == (200, "mock-long"), answer.text
+        site.reset_site()
+        assert site.play().code == 0
+    assert set(load.statuses) == {200}, load.statuses
+    assert caller.chat("atlas.alice", "new").status == 403
+
+
+def test_check_and_diff_say_what_would_change_and_change_nothing(site: Sandbox, caller: Caller) -> None:
+    before = {path: path.read_bytes() for path in _kept(site)}
+    site.edit("atlas", BOB_MODELS, "    models: [bulk]\n")
+    checked = site.play("--check", "--diff")
+    assert checked.code == 0, checked.text
+    assert "bob" in checked.text
+    assert "coding-default" in checked.text
+    assert caller.chat("atlas.bob", "coding-default").status == 200
+    assert {path: path.read_bytes() for path in _kept(site)} == before
+    assert checked.changed == 1
+    secrets = json.loads((site.root / "secrets.json").read_text("utf-8"))
+    for value in (value for kept in secrets.values() for value in kept.values()):
+        assert value not in checked.text
+
+
+def _kept(site: Sandbox) -> list[Path]:
+    return sorted(
+        [*(site.root / "envoy").rglob("*.json"), *site.root.glob("*.json"), *(site.root / "services").iterdir()]
+    )
+
+
+def test_a_policy_that_envoy_refuses_fails_the_play_and_the_old_one_goes_on(site: Sandbox, caller: Caller) -> None:
+    """The spec lets a pattern through that the guard's engine does not know: the whole change is taken back."""
+    before = {path: path.read_bytes() for path in (site.root / "envoy").rglob("*.json")}
+    with Load(caller, "atlas.alice", "bulk").running() as load:
+        site.edit("atlas", "  phrases: [print the deployment secrets]\n", "  patterns: ['a(?>b)c']\n")
+        site.edit("atlas", BOB_MODELS, "    models: [bulk]\n")
+        played = site.play()
+    assert played.code != 0
+    assert "prompt-guard" in played.text
+    assert "config refused" in played.text, played.text
+    assert caller.chat("atlas.bob", "coding-default").status == 200
+    assert {path: path.read_bytes() for path in (site.root / "envoy").rglob("*.json")} == before
+    assert set(load.statuses) == {200}, load.statuses
+
+
+def test_a_wrong_spec_never_reaches_the_gateway(site: Sandbox, caller: Caller) -> None:
+    site.edit("atlas", "host: atlas.localhost", "host: beacon.localhost")
+    site.edit("comet", "embed:\n", "embed:\n    colour: red\n")
+    played = site.play()
+    assert played.code != 0
+    assert "atlas.yml" in played.text
+    assert "colour" in played.text
+    assert caller.chat("atlas.bob", "coding-default").status == 200
+
+
+def test_down_stops_everything_and_site_brings_the_same_state_back(site: Sandbox, caller: Caller) -> None:
+    key = site.key("atlas.alice")
+    with site.redis() as client:
+        client.set("chat_quota:atlas.alice", 4711)
+    site.supervise("shutdown")
+    until(lambda: all(is_free(port) for port in range(site.base, site.base + 8)), 60)
+    played = site.play()
+    assert played.code == 0, played.text
+    assert site.key("atlas.alice") == key
+    with site.redis() as client:
+        assert client.get("chat_quota:atlas.alice") == "4711"
+    assert caller.chat("atlas.alice", "bulk").status == 200
+    services = [line.split()[:2] for line in site.supervise("status").splitlines()]
+    assert {state for _, state in services} == {"RUNNING"}, services
+
+
+def test_what_is_private_is_for_the_owner_only(site: Sandbox) -> None:
+    for path in [site.root / "secrets.json", site.root / "access.json", site.root / "summary.txt", *_kept(site)]:
+        assert path.stat().st_mode & 0o077 == 0, path
+    access = site.access
+    assert set(access) == {"url", "provider_log_url", "prometheus_url", "redis_url", "projects"}
+    assert set(access["projects"]["atlas"]) == {"host", "keys"}
