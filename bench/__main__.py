@@ -12,7 +12,7 @@ from pathlib import Path
 
 from . import tenants
 from .machine import describe
-from .measure import Ask, Cell, Effort, Subject, measure
+from .measure import Ask, Cell, Effort, Failure, Subject, measure
 from .picture import draw
 from .report import Rendering, Run, as_text, write_csv, write_json
 from .scene import Parts, Scene, gateway, provider, rivals_of
@@ -40,7 +40,10 @@ def main() -> None:
         with provider(scene):
             beside, rival_memory = _run(scene, sizes[0], asks, effort, rivals_of)
             loaded, memory = _run(scene, sizes[-1], asks, effort, _no_rivals)
-    run = Run(machine, effort, sizes, rendering, (*beside, *loaded), {**rival_memory, **memory})
+    seen = (*beside, *loaded)
+    cells = tuple(each for each in seen if isinstance(each, Cell))
+    failures = tuple(each for each in seen if isinstance(each, Failure))
+    run = Run(machine, effort, sizes, rendering, cells, failures, {**rival_memory, **memory})
     arguments.output.mkdir(parents=True, exist_ok=True)
     write_json(run, arguments.output / "dataplane.json")
     write_csv(run, arguments.output / "dataplane.csv")
@@ -55,7 +58,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--output", type=Path, default=Path("artifacts/bench"))
     parser.add_argument("--base-port", type=int, default=29000)
     for name in Parts.__dataclass_fields__:
-        parser.add_argument(f"--{name}", type=Path, required=True)
+        parser.add_argument(f"--{name.replace('_', '-')}", type=Path, required=True)
     return parser.parse_args()
 
 
@@ -73,7 +76,7 @@ def _rendering(projects: int) -> Rendering:
 
 def _run(
     scene: Scene, projects: int, asks: Sequence[Ask], effort: Effort, rivals: Beside
-) -> tuple[list[Cell], dict[str, float]]:
+) -> tuple[list[Cell | Failure], dict[str, float]]:
     """Measure the gateway with this many Projects; give the cells, and the memory of each program after them in MB."""
     _say(f"{projects} Projects: starting")
     with gateway(scene, projects) as stages, rivals(scene, projects) as others:
@@ -89,9 +92,10 @@ def _no_rivals(_scene: Scene, _projects: int) -> Iterator[tuple[Subject, ...]]:
     yield ()
 
 
-def _told(cell: Cell) -> Cell:
-    _say(f"{cell.load}, turn {cell.turn + 1}, {cell.subject}: {cell.cpu_us:.0f} us, {cell.per_second:.0f}/s")
-    return cell
+def _told(seen: Cell | Failure) -> Cell | Failure:
+    what = seen.what if isinstance(seen, Failure) else f"{seen.cpu_us:.0f} us, {seen.per_second:.0f}/s"
+    _say(f"{seen.load}, {seen.subject}: {what}")
+    return seen
 
 
 def _body(directory: Path, load: Load) -> Path:

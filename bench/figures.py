@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from .measure import Cell
 from .rivals import PORTKEY_GUARDED
-from .stages import BARE
+from .stages import ALL_GUARDS, BARE, NO_GUARDS, NO_MASKING, chain, masking
+from .tenants import BUILT_IN, OWN
 from .workload import LOADS, SIZES_KB, Load
 
-NO_GUARDS, ALL_GUARDS = "guards: none", "guards: all four"
-NO_MASKING = "masking: none"
-MASKING = {engine: f"masking: {engine}" for engine in ("ai-data-masking", "data-masking")}
-OWN_CHAIN = "chain with data-masking"
 SMALL, MEDIUM, LARGE = (Load(size).name for size in SIZES_KB)
+STREAMED = LOADS[-1].name
+
+
+class MissingFigureError(LookupError):
+    """A subject that a figure is about was not measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,27 +55,37 @@ class Figures:
         """Figures by subject, in the order they were measured in."""
         return {subject: found for (n, name, subject), found in self._all.items() if (n, name) == (projects, load)}
 
+    def get(self, projects: int, load: str, subject: str) -> Figure:
+        """One figure; raises MissingFigureError."""
+        try:
+            return self._all[projects, load, subject]
+        except KeyError:
+            raise MissingFigureError(f"{subject}, {load}, {projects} Projects") from None
+
     def steps(self, projects: int, load: str) -> list[tuple[Figure, float]]:
         """Stages of the chain, each with what it adds to the one before, microseconds of CPU a request."""
         steps = [figure for figure in self.of(projects, load).values() if figure.kind == "step"]
         before = [0.0, *(figure.cpu_us for figure in steps)]
         return [(figure, figure.cpu_us - last) for figure, last in zip(steps, before, strict=False)]
 
-    def chain(self, projects: int, load: str) -> Figure:
-        """The whole chain."""
-        return self.steps(projects, load)[-1][0]
-
     def guards_us(self, projects: int, load: str) -> float:
         """CPU of the four guards together."""
-        found = self.of(projects, load)
-        return found[ALL_GUARDS].cpu_us - found[NO_GUARDS].cpu_us
+        return self._difference(projects, load, ALL_GUARDS, NO_GUARDS)
 
-    def masking_us(self, projects: int, load: str, engine: str) -> float | None:
-        """CPU of one masking engine; None when the chain does not have it."""
-        found = self.of(projects, load)
-        if MASKING[engine] not in found:
-            return None
-        return found[MASKING[engine]].cpu_us - found[NO_MASKING].cpu_us
+    def guards_growth(self, few: int, many: int, load: str) -> float:
+        """Per cent that the guards take more with many Projects than with few."""
+        return (self.guards_us(many, load) / self.guards_us(few, load) - 1) * 100
+
+    def masking_us(self, projects: int, load: str, engine: str) -> float:
+        """CPU of one masking engine."""
+        return self._difference(projects, load, masking(engine), NO_MASKING)
+
+    def gain(self, projects: int, load: str, subject: str, other: str) -> float:
+        """How many times the other's throughput a subject has."""
+        return self.get(projects, load, subject).per_second / self.get(projects, load, other).per_second
+
+    def _difference(self, projects: int, load: str, subject: str, without: str) -> float:
+        return self.get(projects, load, subject).cpu_us - self.get(projects, load, without).cpu_us
 
 
 def _figure(cells: list[Cell]) -> Figure:
@@ -87,52 +100,63 @@ def _figure(cells: list[Cell]) -> Figure:
     )
 
 
-def aims(figures: Figures, sizes: tuple[int, int], rendering_seconds: float) -> list[Aim]:
+def aims(figures: Figures, sizes: tuple[int, int], rendering_seconds: float) -> Iterator[Aim]:
     """Judge every aim for the data plane."""
-    few, many = sizes
-    small, large = figures.guards_us(few, SMALL), figures.guards_us(few, LARGE)
-    streamed = figures.guards_us(few, LOADS[-1].name)
-    loaded = figures.guards_us(many, SMALL) / small - 1
-    share = figures.of(few, SMALL)[BARE].per_second / figures.chain(few, SMALL).per_second
-    found = [
-        _below("four guards, 3 KB, answer included, under 150 us", small, 150, "us"),
-        _below("four guards, 3 KB, streamed answer included, under 150 us", streamed, 150, "us"),
-        _below("four guards, 500 KB, under 2,500 us", large, 2500, "us"),
-        _below(f"four guards, 3 KB: {many} Projects within 10 % of {few}", loaded * 100, 10, "% more"),
-        _below("full chain: 1/20 of bare Envoy's throughput at 3 KB, or more", share, 20, "times fewer"),
-        _below("1,000 Projects x 50 users rendered in under 3 s", rendering_seconds, 3, "s"),
-    ]
-    return [*found, *_masking_aims(figures, few)]
+    yield _most("1,000 Projects x 50 users rendered in under 3 s", lambda: rendering_seconds, 3, "s")
+    yield from _guard_aims(figures, *sizes)
+    yield from _chain_aims(figures, sizes[0])
+    yield from _masking_aims(figures, sizes[0])
 
 
-def _masking_aims(figures: Figures, few: int) -> list[Aim]:
-    """Judge the aims for the masking engine; none when the chain does not have it."""
-    own = {load: figures.masking_us(few, load, "data-masking") for load in (SMALL, MEDIUM, LARGE)}
-    small, medium, large = own.values()
-    if small is None or medium is None or large is None:
-        return [Aim("data-masking: CPU and throughput beside ai-data-masking", "not in the chain", None)]
-    built_in = figures.masking_us(few, SMALL, "ai-data-masking") or 0.0
-    found = [
-        _below("data-masking, 3 KB: a tenth of ai-data-masking, or less", small / built_in * 100, 10, "%"),
-        _below("data-masking, 100 KB, under 1,000 us", medium, 1000, "us"),
-        _below("data-masking, 500 KB, under 4,000 us", large, 4000, "us"),
-        _gain(figures, few, SMALL, 1.5),
-        _gain(figures, few, MEDIUM, 10),
-    ]
+def _guard_aims(figures: Figures, few: int, many: int) -> Iterator[Aim]:
+    for load, limit in ((SMALL, 150), (STREAMED, 150), (LARGE, 2500)):
+        yield _most(
+            f"four guards, {load}, answer included, under {limit:,} us",
+            partial(figures.guards_us, few, load),
+            limit,
+            "us",
+        )
+    for load in (SMALL, LARGE):
+        text = f"four guards, {load}: {many} Projects within 10 % of {few}"
+        yield _most(text, partial(figures.guards_growth, few, many, load), 10, "% more")
+
+
+def _chain_aims(figures: Figures, few: int) -> Iterator[Aim]:
+    for engine in (BUILT_IN.engine, OWN.engine):
+        for name in (chain(engine), f"{chain(engine)}, no limits"):
+            text = f"{name}: 1/20 of bare Envoy's throughput at {SMALL}, or more"
+            yield _most(text, partial(figures.gain, few, SMALL, BARE, name), 20, "times fewer")
+
+
+def _masking_aims(figures: Figures, few: int) -> Iterator[Aim]:
+    own, built_in = OWN.engine, BUILT_IN.engine
+    yield _most(
+        f"{own}, {SMALL}: a tenth of {built_in}'s CPU, or less",
+        lambda: 100 * figures.masking_us(few, SMALL, own) / figures.masking_us(few, SMALL, built_in),
+        10,
+        "%",
+    )
+    for load, limit in ((MEDIUM, 1000), (LARGE, 4000)):
+        yield _most(f"{own}, {load}, under {limit:,} us", partial(figures.masking_us, few, load, own), limit, "us")
+    for load, least in ((SMALL, 1.5), (MEDIUM, 10.0)):
+        text = f"{chain(own)}: {least:g} times {built_in}'s throughput at {load}, or more"
+        yield _least(text, partial(figures.gain, few, load, chain(own), chain(built_in)), least)
     for load in (SMALL, MEDIUM, LARGE):
-        cells = figures.of(few, load)
-        if PORTKEY_GUARDED in cells:
-            ahead = cells[OWN_CHAIN].per_second / cells[PORTKEY_GUARDED].per_second
-            text = f"chain with data-masking ahead of Portkey's gateway with its guards, {load}"
-            found.append(Aim(text, f"{ahead:.2f} times", ahead > 1))
-    return found
+        text = f"{chain(own)}: ahead of Portkey's gateway with its own guards, {load}"
+        yield _least(text, partial(figures.gain, few, load, chain(own), PORTKEY_GUARDED), 1)
 
 
-def _gain(figures: Figures, few: int, load: str, aim: float) -> Aim:
-    gain = figures.of(few, load)[OWN_CHAIN].per_second / figures.chain(few, load).per_second
-    text = f"chain with data-masking: {aim:g} times the built-in's throughput at {load}, or more"
-    return Aim(text, f"{gain:.2f} times", gain >= aim)
+def _most(text: str, measured: Callable[[], float], limit: float, unit: str) -> Aim:
+    try:
+        value = measured()
+    except MissingFigureError as missing:
+        return Aim(text, f"no figure: {missing}", None)
+    return Aim(text, f"{value:,.1f} {unit}", value <= limit)
 
 
-def _below(text: str, measured: float, limit: float, unit: str) -> Aim:
-    return Aim(text, f"{measured:,.1f} {unit}", measured <= limit)
+def _least(text: str, measured: Callable[[], float], limit: float) -> Aim:
+    try:
+        value = measured()
+    except MissingFigureError as missing:
+        return Aim(text, f"no figure: {missing}", None)
+    return Aim(text, f"{value:,.2f} times", value >= limit)

@@ -26,10 +26,11 @@ class LoadError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where requests go and what they carry besides the body."""
+    """Where requests go and what they carry besides the body. `host`: another than the URL's."""
 
     url: str
     headers: Mapping[str, str]
+    host: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,23 +50,29 @@ class Seen:
 def run_load(target: Target, body: Path, *, requests: int, connections: int) -> Seen:
     """Send one request `requests` times; raises LoadError unless every answer is a good one."""
     headers = {"content-type": "application/json", **target.headers}
+    if target.host:
+        headers[":authority"] = target.host
     command = [
         "h2load", "--h1", "--threads", "1", "--clients", str(min(connections, requests)), "--requests", str(requests),
         "--data", str(body), *(word for name, value in headers.items() for word in ("--header", f"{name}: {value}")),
         target.url,
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_MAX_SECONDS)
-    return parse(done.stdout + done.stderr, requests)
+    try:
+        return parse(done.stdout + done.stderr, requests)
+    except LoadError as error:
+        raise LoadError(f"{target.url}: {error}") from error
 
 
 def parse(output: str, requests: int) -> Seen:
     """Read h2load's summary (nghttp2 1.52); raises LoadError when an answer is missing or no good one."""
     found = [pattern.search(output) for pattern in (_FINISHED, _TIMES, _DONE, _STATUS)]
     if not all(found):
-        raise LoadError(f"h2load printed no summary:\n{output[-1000:]}")
+        raise LoadError(f"h2load printed no summary: {output[-500:]}")
     finished, times, done, status = (match.groups() for match in found if match)
     if not requests == int(done[0]) == int(done[1]) == int(status[0]):
-        raise LoadError(f"{status[0]} good answers of {requests}:\n{output[-1000:]}")
+        codes = next(line for line in output.splitlines() if line.startswith("status codes"))
+        raise LoadError(f"{done[1]} of {requests} requests succeeded; {codes}")
     return Seen(requests, _seconds(finished), _seconds(times) * 1e3)
 
 

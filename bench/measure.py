@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .load import Seen, Target, run_load
+from .load import LoadError, Seen, Target, run_load
 from .processes import Program
 from .workload import Load
 
-_CONNECTIONS = {3: 16, 100: 8, 500: 8}
+# Few with large bodies: a filter that holds a worker for seconds lets the time-outs of others run out behind it.
+_CONNECTIONS = {3: 16, 100: 4, 500: 2}
 _PILOT_SECONDS = 0.3
 _IDLE_SECONDS = 3.0
 
@@ -45,6 +46,16 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
+class Failure:
+    """A subject that did not give every answer: how many failed, and how, instead of a figure."""
+
+    projects: int
+    subject: str
+    load: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
 class Effort:
     """How long a cell is measured, and how often."""
 
@@ -65,18 +76,24 @@ class Ask:
         return _CONNECTIONS[self.load.size_kb]
 
 
-def measure(subjects: Sequence[Subject], asks: Iterable[Ask], effort: Effort) -> Iterator[Cell]:
-    """Measure every subject under every load, turn by turn, so that a slow minute hits all alike."""
+def measure(subjects: Sequence[Subject], asks: Iterable[Ask], effort: Effort) -> Iterator[Cell | Failure]:
+    """Measure every subject under every load, turn by turn, so that a slow minute hits all alike.
+
+    A subject that fails under a load is not asked again under that load.
+    """
     idle = {program: _idle_share(program) for program in dict.fromkeys(subject.program for subject in subjects)}
     for ask in asks:
-        counts = {s.name: max(ask.connections, round(_pilot(s, ask) * effort.seconds)) for s in subjects}
+        counts: dict[str, int] = {}
+        failed: set[str] = set()
         for turn in range(effort.turns):
-            for subject in subjects:
-                seen, cpu_us, beside_us = _measured(subject, ask, counts[subject.name], idle[subject.program])
-                yield Cell(
-                    subject.projects, subject.name, subject.kind, ask.load.name, turn,
-                    seen.requests, seen.per_second, seen.mean_ms, cpu_us, beside_us,
-                )  # fmt: skip
+            for subject in (subject for subject in subjects if subject.name not in failed):
+                try:
+                    if subject.name not in counts:
+                        counts[subject.name] = max(ask.connections, round(_pilot(subject, ask) * effort.seconds))
+                    yield _cell(subject, ask, turn, counts[subject.name], idle[subject.program])
+                except LoadError as error:
+                    failed.add(subject.name)
+                    yield Failure(subject.projects, subject.name, ask.load.name, str(error))
 
 
 def _idle_share(program: Program) -> float:
@@ -94,15 +111,24 @@ def _pilot(subject: Subject, ask: Ask) -> float:
     return seen.per_second
 
 
-def _measured(subject: Subject, ask: Ask, requests: int, idle: float) -> tuple[Seen, float, float]:
-    """Give what was seen, and CPU microseconds a request of the subject and of what works for it."""
+def _cell(subject: Subject, ask: Ask, turn: int, requests: int, idle: float) -> Cell:
     subject.program.check()
     before, beside_before = subject.program.cpu_seconds(), _cpu(subject.beside)
     started = time.monotonic()
     seen = _run(subject, ask, requests)
-    elapsed = time.monotonic() - started
-    cpu = subject.program.cpu_seconds() - before - idle * elapsed
-    return seen, cpu / requests * 1e6, (_cpu(subject.beside) - beside_before) / requests * 1e6
+    cpu = subject.program.cpu_seconds() - before - idle * (time.monotonic() - started)
+    return Cell(
+        projects=subject.projects,
+        subject=subject.name,
+        kind=subject.kind,
+        load=ask.load.name,
+        turn=turn,
+        requests=requests,
+        per_second=seen.per_second,
+        mean_ms=seen.mean_ms,
+        cpu_us=cpu / requests * 1e6,
+        beside_us=(_cpu(subject.beside) - beside_before) / requests * 1e6,
+    )
 
 
 def _run(subject: Subject, ask: Ask, requests: int) -> Seen:

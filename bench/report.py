@@ -10,8 +10,8 @@ from pathlib import Path
 
 from .figures import Figure, Figures, aims
 from .machine import Machine
-from .measure import Cell, Effort
-from .stages import BARE
+from .measure import Cell, Effort, Failure
+from .stages import ALL_GUARDS, BARE, NO_GUARDS
 from .workload import LOADS
 
 _WIDTH = 58
@@ -41,6 +41,7 @@ class Run:
     sizes: tuple[int, int]
     rendering: Rendering
     cells: tuple[Cell, ...]
+    failures: tuple[Failure, ...]
     memory_mb: Mapping[str, float]
 
     @property
@@ -64,7 +65,7 @@ def write_csv(run: Run, path: Path) -> None:
 
 def as_text(run: Run) -> str:
     """Give the tables."""
-    return "\n".join([*_head(run), *_tables(run), *_aims(run)]) + "\n"
+    return "\n".join([*_head(run), *_tables(run), *_failures(run), *_aims(run)]) + "\n"
 
 
 def _head(run: Run) -> Iterator[str]:
@@ -91,7 +92,8 @@ def _tables(run: Run) -> Iterator[str]:
             for figure, added in figures.steps(projects, load.name):
                 yield _line(figure, bare, f"{added:9,.0f}")
             yield from (_line(figure, bare, " " * 9) for figure in found.values() if figure.kind != "step")
-            yield f"{'the four guards together':{_WIDTH}} {figures.guards_us(projects, load.name):9,.0f}"
+            if ALL_GUARDS in found and NO_GUARDS in found:
+                yield f"{'the four guards together':{_WIDTH}} {figures.guards_us(projects, load.name):9,.0f}"
 
 
 def _line(figure: Figure, bare: Figure, added: str) -> str:
@@ -100,6 +102,13 @@ def _line(figure: Figure, bare: Figure, added: str) -> str:
         f"{figure.subject:{_WIDTH}} {figure.cpu_us:9,.0f} {added} {cpu:7.1f} {figure.per_second:9,.0f} {speed:7.3f} "
         f"{figure.mean_ms:8.1f} {figure.beside_us:7,.0f}"
     )
+
+
+def _failures(run: Run) -> Iterator[str]:
+    if run.failures:
+        yield "\nNot measured, because not every request was answered"
+    for each in run.failures:
+        yield f"  {each.subject}, {each.load}, {each.projects} Projects: {each.what}"
 
 
 def _aims(run: Run) -> Iterator[str]:

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
 from ansible_collections.opsta.ai_gateway.plugins.module_utils.policy.prompt_guard import (
     DEFAULT_PATTERNS,
     DEFAULT_PHRASES,
@@ -52,7 +51,7 @@ def litellm(program: Path, config: Path, port: int, provider: tuple[str, int], w
         "model_list": [{"model_name": ALIAS, "litellm_params": parameters}],
         "general_settings": {"master_key": _KEY},
     }
-    config.write_text(yaml.safe_dump(content), "utf-8")
+    config.write_text(json.dumps(content), "utf-8")
     command = [
         str(program), "--config", str(config), "--host", "127.0.0.1", "--port", str(port),
         "--num_workers", str(workers), "--run_gunicorn",

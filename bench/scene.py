@@ -41,6 +41,7 @@ class Parts:
     provider: Path
     wheels: Path
     guards: Path
+    stand_ins: Path
     litellm: Path
     portkey: Path
     python: Path
@@ -112,7 +113,9 @@ def rivals_of(scene: Scene, projects: int) -> Iterator[tuple[Subject, ...]]:
 
 
 def _settings(scene: Scene, root: Path) -> Settings:
-    files, _ = install(modules(scene.parts.wheels, scene.parts.guards), scene.root / "wasm", dry=False)
+    files, _ = install(
+        modules(scene.parts.wheels, scene.parts.guards, scene.parts.stand_ins), scene.root / "wasm", dry=False
+    )
     for name in ("envoy", "log"):
         (root / name).mkdir(parents=True, exist_ok=True)
     # The access log is formatted as in the sandbox, but a run would fill a disk with it.
@@ -167,8 +170,8 @@ def _envoy(scene: Scene, settings: Settings, stack: ExitStack) -> Program:
 
 
 def _target(stage: Stage, rendered: Rendered) -> Target:
-    headers = {"host": stage.caller.host, "authorization": f"Bearer {rendered.keys[stage.caller.project]}"}
-    return Target(f"http://{LOOPBACK}:{stage.port}{_PATH}", headers)
+    headers = {"authorization": f"Bearer {rendered.keys[stage.caller.project]}"}
+    return Target(f"http://{LOOPBACK}:{stage.port}{_PATH}", headers, stage.caller.host)
 
 
 def _wait_for_answers(program: Program, subjects: Sequence[Subject]) -> None:
@@ -188,7 +191,8 @@ def _answer(target: Target, body: bytes) -> str:
     address, _, path = target.url.removeprefix("http://").partition("/")
     connection = http.client.HTTPConnection(address, timeout=30)
     try:
-        connection.request("POST", f"/{path}", body, {"content-type": "application/json", **target.headers})
+        headers = {"content-type": "application/json", "host": target.host or address, **target.headers}
+        connection.request("POST", f"/{path}", body, headers)
         response = connection.getresponse()
         content = response.read().decode("utf-8", "replace")
     except (OSError, http.client.HTTPException) as error:

@@ -11,8 +11,8 @@ from __future__ import annotations
 import copy
 import json
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ansible_collections.opsta.ai_gateway.plugins.module_utils.sandbox.compiler import Compiled
@@ -29,12 +29,23 @@ _ENTRANCE = "identity-entrance"
 GUARDS = (_ENTRANCE, "identity", "prompt-guard", "model-allowlist", "usage-guard")
 """The four guards; identity stands in the chain twice."""
 
-_LABELS = {
-    _KEY_AUTH: "key-auth (stand-in)",
-    _LIMITS: "ai-quota, ai-token-ratelimit (stand-in)",
-}
+_STAND_IN = "stand-in."
+_ROUTE_NAMES = f"{_STAND_IN}route-names-for-"
 AT_PROVIDER = "ai-proxy"
 BARE, LISTENER = "bare Envoy", "routes and access log"
+
+
+NO_GUARDS, ALL_GUARDS, NO_MASKING = "guards: none", "guards: + usage-guard", "masking: none"
+
+
+def masking(engine: str) -> str:
+    """Name of the stage with this masking engine alone."""
+    return f"masking: {engine}"
+
+
+def chain(engine: str) -> str:
+    """Name of the stage with the whole chain and this masking engine."""
+    return f"full chain, {engine}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +53,15 @@ class Stage:
     """A listener of the measured gateway.
 
     `kind`: `step` (the one before it and one filter more) or `part` (measured for a difference of its own).
+    `whole`: whether routes lead through ai-proxy, as compiled.
     """
 
     name: str
     kind: str
-    port: int
     filters: tuple[str, ...]
-    whole: bool = False
-    """Whether routes lead through ai-proxy, as compiled."""
     caller: Caller = BUILT_IN
+    whole: bool = False
+    port: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +73,15 @@ class Gateway:
 
 
 def plugin_of(filter_name: str) -> str:
-    """Name the plugin a filter belongs to: shards are one plugin, and what only notes the caller is key-auth's."""
+    """Name the plugin a filter belongs to: shards are one plugin, a stand-in's second filter is the stand-in's."""
     if filter_name == _HEADERS_TO_METADATA:
         return _KEY_AUTH
-    return re.sub(r"-\d+$", "", filter_name)
+    return re.sub(r"-\d+$", "", re.sub(r"^route-for-", _ROUTE_NAMES, filter_name))
 
 
 def label(plugin: str) -> str:
     """How tables call a plugin."""
-    return _LABELS.get(plugin, plugin)
+    return f"{plugin.removeprefix(_STAND_IN)} (stand-in)" if plugin.startswith(_STAND_IN) else plugin
 
 
 def gateway(compiled: Compiled, first_port: int, config_dir: str, provider: tuple[str, int]) -> Gateway:
@@ -91,39 +102,48 @@ def gateway(compiled: Compiled, first_port: int, config_dir: str, provider: tupl
 
 
 def _stages(plugins: tuple[str, ...], first_port: int) -> tuple[Stage, ...]:
-    """Bare, then one plugin more a step; then the parts whose difference some aim is about."""
-    found: list[tuple[str, str, tuple[str, ...], bool, Caller]] = [
-        (BARE, "step", (), False, BUILT_IN),
-        (LISTENER, "step", (), False, BUILT_IN),
-    ]
-    # The built-in engine's chain, then ours: each Project passes the other engine's filter untouched.
+    """Lay out the chain step by step, the guards step by step without the rest, and what else aims are about."""
+    found = [*_chain_steps(plugins), *_guard_steps(plugins), *_masking_parts(plugins), *_chains(plugins)]
+    return tuple(replace(stage, port=first_port + place) for place, stage in enumerate(found))
+
+
+def _chain_steps(plugins: tuple[str, ...]) -> Iterator[Stage]:
+    """Bare Envoy, then one plugin more a step; with the engine whose own cost does not drown all others'."""
+    caller = OWN if OWN.engine in plugins else BUILT_IN
+    yield Stage(BARE, "step", (), caller)
+    yield Stage(LISTENER, "step", (), caller)
     for count, plugin in enumerate(plugins, start=1):
-        found.append((f"+ {label(plugin)}", "step", plugins[:count], False, BUILT_IN))
-    found.append((f"+ {AT_PROVIDER}", "step", plugins, True, BUILT_IN))
-    keyed = tuple(p for p in plugins if p in (_ENTRANCE, _KEY_AUTH, "identity"))
-    found += [
-        ("guards: none", "part", (_KEY_AUTH,), False, BUILT_IN),
-        ("guards: all four", "part", tuple(p for p in plugins if p in (*GUARDS, _KEY_AUTH)), False, BUILT_IN),
-        ("masking: none", "part", keyed, False, BUILT_IN),
-        ("masking: ai-data-masking", "part", (*keyed, BUILT_IN.engine), False, BUILT_IN),
-        ("chain without the limits' stand-in", "part", tuple(p for p in plugins if p != _LIMITS), True, BUILT_IN),
-    ]
-    if OWN.engine in plugins:
-        found += [
-            ("masking: data-masking", "part", (*keyed, OWN.engine), False, OWN),
-            ("chain with data-masking", "part", plugins, True, OWN),
-            (
-                "chain with data-masking, without the limits' stand-in",
-                "part",
-                tuple(p for p in plugins if p != _LIMITS),
-                True,
-                OWN,
-            ),
-        ]
-    return tuple(
-        Stage(name, kind, first_port + place, chosen, whole, caller)
-        for place, (name, kind, chosen, whole, caller) in enumerate(found)
-    )
+        yield Stage(f"+ {label(plugin)}", "step", plugins[:count], caller)
+    yield Stage(f"+ {AT_PROVIDER}", "step", plugins, caller, whole=True)
+
+
+def _guard_steps(plugins: tuple[str, ...]) -> Iterator[Stage]:
+    """The guards alone, one more a step, over what tells them the consumer."""
+    chosen: tuple[str, ...] = (_KEY_AUTH,)
+    yield Stage(NO_GUARDS, "part", chosen)
+    for guard in (plugin for plugin in plugins if plugin in GUARDS):
+        chosen = (*chosen, guard)
+        yield Stage(f"guards: + {guard}", "part", chosen)
+
+
+def _masking_parts(plugins: tuple[str, ...]) -> Iterator[Stage]:
+    # ai-data-masking needs its stand-in for route names: it is in all of them, so that it is in no difference.
+    before = tuple(p for p in plugins if p in (_ENTRANCE, _KEY_AUTH, "identity", f"{_ROUTE_NAMES}{BUILT_IN.engine}"))
+    yield Stage(NO_MASKING, "part", before)
+    for caller in _callers(plugins):
+        yield Stage(masking(caller.engine), "part", (*before, caller.engine), caller)
+
+
+def _chains(plugins: tuple[str, ...]) -> Iterator[Stage]:
+    """The whole chain as compiled, with each engine; also without the stand-in that is slower than the real thing."""
+    for caller in _callers(plugins):
+        yield Stage(chain(caller.engine), "part", plugins, caller, whole=True)
+        without = tuple(plugin for plugin in plugins if plugin != _LIMITS)
+        yield Stage(f"{chain(caller.engine)}, no limits", "part", without, caller, whole=True)
+
+
+def _callers(plugins: tuple[str, ...]) -> tuple[Caller, ...]:
+    return tuple(caller for caller in (BUILT_IN, OWN) if caller.engine in plugins)
 
 
 def _listener(own: Mapping[str, Any], stage: Stage, config_dir: str) -> dict[str, Any]:

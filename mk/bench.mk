@@ -27,7 +27,7 @@ bench-tools: setup
 
 bench-dataplane: bench-tools ## CPU and throughput filter by filter, beside LiteLLM and Portkey: artifacts/bench
 	$(BUILD)/bench-dataplane/bin/python -m bench $(QUICK) --envoy $(abspath $(BUILD))/envoy/bin/envoy \
-	  --provider $(PROVIDER)/provider --wheels $(WHEELS) --guards files/wasm --python $(abspath $(PYTHON)) \
+	  --provider $(PROVIDER)/provider --wheels $(WHEELS) --guards files/wasm --stand-ins sandbox/names --python $(abspath $(PYTHON)) \
 	  --litellm $(abspath $(BUILD))/bench-litellm/bin/litellm \
 	  --portkey $(PORTKEY)/node_modules/@portkey-ai/gateway/build/start-server.js
 
@@ -39,4 +39,6 @@ test-bench: setup ## arithmetic and parsing of the benchmark; nothing is timed
 
 lint-bench: setup
 	$(call venv,bench-dataplane,$(BENCH_VENV))
-	MYPYPATH=$(BUILD)/collections $(VENV)/bin/mypy --python-executable $(BUILD)/bench-dataplane/bin/python bench
+	$(VENV)/bin/ruff check bench tests/bench
+	MYPYPATH=$(BUILD)/collections $(VENV)/bin/mypy --disable-error-code import-untyped \
+	  --python-executable $(BUILD)/bench-dataplane/bin/python bench
