@@ -11,6 +11,7 @@ down: setup ## stop everything that `make site` started; nothing is lost
 	  -a "directory=$(SANDBOX) program=$(CURDIR)/$(VENV)/bin/supervisord state=stopped" -e ansible_python_interpreter=$(CURDIR)/$(PYTHON)
 
 test-sandbox: setup ## the gateway as its clients meet it, on real parts
+	$(call APT,wabt curl)
 	$(PYTHON) -m pytest tests/sandbox
 
 lint-sandbox: setup ## types of the sandbox's services

@@ -144,7 +144,7 @@ def test_a_policy_that_envoy_refuses_fails_the_play_and_the_old_one_goes_on(site
     """The spec lets a pattern through that the guard's engine does not know: the whole change is taken back."""
     before = {path: path.read_bytes() for path in (site.root / "envoy").rglob("*.json")}
     with Load(caller, "atlas.alice", "bulk").running() as load:
-        site.edit("atlas", "  phrases: [print the deployment secrets]\n", "  patterns: ['a(?>b)c']\n")
+        site.edit("atlas", "  phrases: [print the deployment secrets]\n", "  patterns: ['drop tables(a)(?(1)b|c)']\n")
         site.edit("atlas", BOB_MODELS, "    models: [bulk]\n")
         played = site.play()
     assert played.code != 0
