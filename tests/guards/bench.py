@@ -15,8 +15,11 @@ from guards.gateway import JSON, Gateway, bootstrap, key_auth
 
 from guards import upstream
 
-SIZES = {3_000: 600, 100_000: 150, 500_000: 60}
+SIZES = {3_000: 3000, 100_000: 500, 500_000: 200}
+WARM_UP = 100
 PROJECTS = 1000
+VERBS = ["ignore", "disregard", "forget", "reveal", "override"]
+OBJECTS = ["previous instructions", "your system prompt", "all rules", "your guidelines", "the above", "earlier orders"]
 SENTENCE = 'The function reads lines, splits them at "commas" and keeps what is not empty.\n    return [x for x in y]\n'
 
 
@@ -51,8 +54,8 @@ def _measure(gateway: Gateway, body: bytes, count: int) -> float:
     connection = gateway.connect()
     headers = {"host": "atlas.localhost", "authorization": "Bearer k-alice", "content-type": "application/json"}
     started = 0.0
-    for number in range(count + 30):
-        if number == 30:
+    for number in range(count + WARM_UP):
+        if number == WARM_UP:
             started = _cpu_seconds(gateway.process.pid)
         connection.request("POST", "/v1/chat/completions", body, headers)
         response = connection.getresponse()
@@ -77,6 +80,10 @@ def main() -> None:
     hosts = {"atlas.localhost": routes("atlas", ATLAS)}
     names = [f"p{number}" for number in range(PROJECTS)]
     guards = {"identity": IDENTITY, "prompt-guard": PROMPTS, "model-allowlist": MODELS, "usage-guard": USAGE}
+    # As a site would have it: some thirty phrases, and patterns that need a word.
+    for rule in PROMPTS["_rules_"]:
+        rule["phrases"] = [f"{verb} {what}" for verb in VERBS for what in OBJECTS]
+        rule["patterns"] = [rf"{verb}\s+(all\s+|the\s+)?(previous|system)\s+(prompts?|rules)" for verb in VERBS]
     limit = {"max_body_bytes": max(SIZES) * 2}
     for config in guards.values():
         config["_rules_"] = [{**rule, **(limit if "max_body_bytes" in rule else {})} for rule in config["_rules_"]]

@@ -60,6 +60,7 @@ def _read_body(handler: BaseHTTPRequestHandler) -> bytes:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     provider: Provider
 
     def do_POST(self) -> None:

@@ -5,7 +5,8 @@ use crate::normal::{pattern, phrase, Normal};
 use crate::refusal::Refusal;
 use crate::request;
 use crate::rules::Rules;
-use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
+use aho_corasick::automaton::Automaton;
+use aho_corasick::{dfa, nfa, Anchored, PatternID, StartKind};
 use regex_automata::meta::Regex;
 use regex_automata::util::syntax;
 use regex_syntax::hir::literal::{ExtractKind, Extractor, Seq};
@@ -179,7 +180,7 @@ enum Needle {
 /// All phrases, and the literals that the patterns cannot match without, in one automaton.
 #[derive(Debug)]
 struct Matcher {
-    automaton: AhoCorasick,
+    needles_in: Search,
     needles: Vec<Needle>,
     phrases: Vec<String>,
     patterns: Vec<Regex>,
@@ -212,17 +213,8 @@ impl Matcher {
                 }
             }
         }
-        let kind = if quick {
-            AhoCorasickKind::DFA
-        } else {
-            AhoCorasickKind::ContiguousNFA
-        };
-        let automaton = AhoCorasick::builder()
-            .match_kind(MatchKind::Standard)
-            .kind(Some(kind))
-            .build(&texts);
         Ok(Matcher {
-            automaton: automaton.map_err(|error| error.to_string())?,
+            needles_in: Search::new(&texts, quick).map_err(|error| error.to_string())?,
             needles,
             phrases: phrases.to_vec(),
             seam: if regexes.is_empty() {
@@ -237,14 +229,10 @@ impl Matcher {
 
     fn find(&self, text: &[u8]) -> Option<String> {
         let mut wanted = vec![false; self.patterns.len()];
-        for hit in self.automaton.find_overlapping_iter(text) {
-            match self.needles.get(hit.pattern().as_usize()) {
-                Some(Needle::Phrase(phrase)) => {
-                    return self
-                        .phrases
-                        .get(*phrase)
-                        .map(|phrase| format!("the phrase \"{phrase}\""));
-                }
+        let mut said = None;
+        self.needles_in.each(text, |needle| {
+            match self.needles.get(needle.as_usize()) {
+                Some(Needle::Phrase(phrase)) => said = self.phrases.get(*phrase),
                 Some(Needle::Literal(pattern)) => {
                     if let Some(wanted) = wanted.get_mut(*pattern) {
                         *wanted = true;
@@ -252,6 +240,10 @@ impl Matcher {
                 }
                 None => {}
             }
+            said.is_none()
+        });
+        if let Some(phrase) = said {
+            return Some(format!("the phrase \"{phrase}\""));
         }
         for pattern in &self.always {
             if let Some(wanted) = wanted.get_mut(*pattern) {
@@ -262,6 +254,51 @@ impl Matcher {
         found.find_map(|(position, (pattern, wanted))| {
             (wanted && pattern.is_match(text)).then(|| format!("pattern {}", position + 1))
         })
+    }
+}
+
+/// The automaton, stepped by hand: every needle that ends at a byte counts, however they overlap, and the iterator
+/// that the crate has for that costs four times as much.
+#[derive(Debug)]
+enum Search {
+    Quick(dfa::DFA),
+    Small(nfa::contiguous::NFA),
+}
+
+impl Search {
+    fn new(needles: &[Vec<u8>], quick: bool) -> Result<Self, aho_corasick::BuildError> {
+        Ok(match quick {
+            true => {
+                let builder = dfa::DFA::builder()
+                    .start_kind(StartKind::Unanchored)
+                    .prefilter(false)
+                    .build(needles);
+                Search::Quick(builder?)
+            }
+            false => Search::Small(nfa::contiguous::NFA::builder().prefilter(false).build(needles)?),
+        })
+    }
+
+    /// Every needle in the text, until `go_on` says no.
+    fn each(&self, text: &[u8], go_on: impl FnMut(PatternID) -> bool) {
+        match self {
+            Search::Quick(automaton) => step(automaton, text, go_on),
+            Search::Small(automaton) => step(automaton, text, go_on),
+        }
+    }
+}
+
+fn step(automaton: &impl Automaton, text: &[u8], mut go_on: impl FnMut(PatternID) -> bool) {
+    let Ok(mut state) = automaton.start_state(Anchored::No) else { return };
+    for &byte in text {
+        state = automaton.next_state(Anchored::No, state, byte);
+        if automaton.is_special(state) && automaton.is_match(state) {
+            for index in 0..automaton.match_len(state) {
+                if !go_on(automaton.match_pattern(state, index)) {
+                    return;
+                }
+            }
+        }
     }
 }
 
