@@ -58,6 +58,7 @@ from ansible_collections.opsta.ai_gateway.plugins.module_utils.sandbox.apply imp
     wait_for_disk,
 )
 from ansible_collections.opsta.ai_gateway.plugins.module_utils.sandbox.layout import Layout
+from ansible_collections.opsta.ai_gateway.plugins.module_utils.sandbox.settings import Ports
 
 
 def main() -> None:

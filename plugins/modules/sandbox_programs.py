@@ -54,16 +54,15 @@ fresh:
   returned: success
 """
 
-from pathlib import Path  # noqa: E402
+from pathlib import Path
 
-from ansible.module_utils.basic import AnsibleModule  # noqa: E402
-
-from ansible_collections.opsta.ai_gateway.plugins.module_utils.sandbox.programs import (  # noqa: E402
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.opsta.ai_gateway.plugins.module_utils.sandbox.programs import (
     WrongProgramError,
     install,
     modules,
 )
-from ansible_collections.opsta.ai_gateway.plugins.module_utils.sandbox.wasm import NotWasmError  # noqa: E402
+from ansible_collections.opsta.ai_gateway.plugins.module_utils.sandbox.wasm import NotWasmError
 
 
 def main() -> None:

@@ -40,14 +40,13 @@ seeded:
   returned: success
 """
 
-from datetime import UTC, datetime  # noqa: E402
-from pathlib import Path  # noqa: E402
+from datetime import UTC, datetime
+from pathlib import Path
 
-import redis  # noqa: E402
-from ansible.module_utils.basic import AnsibleModule  # noqa: E402
-
-from ansible_collections.opsta.ai_gateway.plugins.module_utils.sandbox.quota import give, seeds  # noqa: E402
-from ansible_collections.opsta.ai_gateway.plugins.module_utils.spec import SpecError, load_site  # noqa: E402
+import redis
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.opsta.ai_gateway.plugins.module_utils.sandbox.quota import give, seeds
+from ansible_collections.opsta.ai_gateway.plugins.module_utils.spec import SpecError, load_site
 
 
 def main() -> None:

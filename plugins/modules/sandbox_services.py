@@ -49,12 +49,11 @@ services:
   returned: when O(state=started)
 """
 
-from dataclasses import asdict  # noqa: E402
-from pathlib import Path  # noqa: E402
+from dataclasses import asdict
+from pathlib import Path
 
-from ansible.module_utils.basic import AnsibleModule  # noqa: E402
-
-from ansible_collections.opsta.ai_gateway.plugins.module_utils.sandbox.supervise import (  # noqa: E402
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.opsta.ai_gateway.plugins.module_utils.sandbox.supervise import (
     ServiceError,
     Supervisor,
 )

@@ -68,24 +68,23 @@ projects:
   returned: success
 """
 
-from datetime import UTC, datetime  # noqa: E402
-from pathlib import Path  # noqa: E402
-from typing import Any  # noqa: E402
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule  # noqa: E402
-
-from ansible_collections.opsta.ai_gateway.plugins.module_utils.policy import PolicyError  # noqa: E402
-from ansible_collections.opsta.ai_gateway.plugins.module_utils.sandbox.admin import NotInForceError  # noqa: E402
-from ansible_collections.opsta.ai_gateway.plugins.module_utils.sandbox.problem import (  # noqa: E402
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.opsta.ai_gateway.plugins.module_utils.policy import PolicyError
+from ansible_collections.opsta.ai_gateway.plugins.module_utils.sandbox.admin import NotInForceError
+from ansible_collections.opsta.ai_gateway.plugins.module_utils.sandbox.problem import (
     ObjectsRefusedError,
 )
-from ansible_collections.opsta.ai_gateway.plugins.module_utils.sandbox.siteplan import (  # noqa: E402
+from ansible_collections.opsta.ai_gateway.plugins.module_utils.sandbox.siteplan import (
     Request,
     carry_out,
     prepare,
 )
-from ansible_collections.opsta.ai_gateway.plugins.module_utils.secret import SecretError  # noqa: E402
-from ansible_collections.opsta.ai_gateway.plugins.module_utils.spec import SpecError  # noqa: E402
+from ansible_collections.opsta.ai_gateway.plugins.module_utils.secret import SecretError
+from ansible_collections.opsta.ai_gateway.plugins.module_utils.spec import SpecError
 
 
 def _request(params: dict[str, Any]) -> Request:

@@ -15,8 +15,8 @@ from google.rpc import code_pb2
 from .counters import Counters, CountersUnavailableError
 from .decision import Check, Refusal, RulesFile, verdict
 
-REDIS_TIMEOUT = 0.4
-"""Seconds; the gateway waits 0.9 for this service, and a caller is promised an answer within one."""
+REDIS_TIMEOUT = 0.7
+"""Seconds; a caller is promised an answer within one."""
 
 _UNAVAILABLE = Refusal(
     503,

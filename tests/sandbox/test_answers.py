@@ -200,3 +200,19 @@ def test_higress_counters_have_higress_names_and_labels(caller: Caller) -> None:
         and 'ai_cluster="outbound|80||atlas--main.dns"' in line
         and 'ai_model="mock-small"' in line
     ], lines
+
+
+def test_prometheus_keeps_the_counters_and_loads_the_rules(caller: Caller) -> None:
+    assert caller.chat("atlas.carol", "bulk").status == 200
+
+    def asked(query: str) -> Any:
+        with closing(http.client.HTTPConnection("127.0.0.1", caller.sandbox.base + 3, timeout=10)) as connection:
+            connection.request("GET", f"/api/v1/{query}")
+            return json.loads(connection.getresponse().read())["data"]
+
+    counter = "route_upstream_model_consumer_metric_usage_request"
+    [series] = until(lambda: asked(f"query?query={counter}%7Bai_consumer%3D%22atlas.carol%22%7D")["result"])
+    assert (series["metric"]["ai_route"], series["metric"]["ai_model"]) == ("atlas.bulk", "mock-small")
+    groups = asked("rules")["groups"]
+    assert groups
+    assert not [rule for group in groups for rule in group["rules"] if rule["health"] == "err"]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from .conftest import Caller
-from .sandbox import openai_error
+from .sandbox import openai_error, until
 
 PRIVATE = {
     "e-mail": "joe.doe@example.com",
@@ -132,3 +132,11 @@ def test_streaming_takes_tool_calls_finish_and_done_from_a_stream(caller: Caller
     assert answer.status == 200, answer.text
     assert '"tool_calls"' not in answer.text
     assert "[DONE]" not in answer.text
+
+
+def test_no_log_holds_text_of_prompts(caller: Caller) -> None:
+    """ai-data-masking warns of a denied word with the whole request."""
+    caller.chat(STRICT, "chat", "tell me of nightingale in the walled garden")
+    until(lambda: [e for e in caller.sandbox.logged() if e["consumer"] == STRICT and e["status"] == 403])
+    for log in (caller.sandbox.root / "log").iterdir():
+        assert "walled garden" not in log.read_text("utf-8", errors="replace"), log.name

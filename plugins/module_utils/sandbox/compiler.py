@@ -28,6 +28,8 @@ _KEY_AUTH = "key-auth"
 _LIMITS = {"ai-quota": limits.read_quota, "ai-token-ratelimit": limits.read_limit}
 _AT_PROVIDER = "ai-proxy"
 _ROUTE_NAMES = "route-names"
+_AUTHZ_SECONDS = "5s"
+"""The service answers within a second by itself; a worker that takes up a new Go program can stand still for longer."""
 _TOLD_ROUTES = ("ai-data-masking", "ai-statistics")
 """Higress's programs that ask for the route by Higress's name for it; our guards know stock Envoy's too."""
 _KINDS = ("WasmPlugin", "Ingress", "McpBridge", "EnvoyFilter", "Secret", "ConfigMap")
@@ -162,7 +164,9 @@ class _Chain:
                 continue
             for plugin in run:
                 if plugin.program == _KEY_AUTH:
-                    filters += [self._discovered(_stand_in(plugin.name), _KEY_AUTH_TYPE), gateway.caller_filter()]
+                    filters.append(self._discovered(_stand_in(plugin.name), _KEY_AUTH_TYPE))
+                    if plugin == self.auth[-1][0]:
+                        filters.append(gateway.caller_filter())
                     continue
                 if plugin.program in _TOLD_ROUTES:
                     filters += [gateway.route_filter(plugin.name), self._route_names(plugin)]
@@ -231,7 +235,7 @@ class _Chain:
             "allowed_headers": {"patterns": [{"exact": header} for header in _headers_read(self.limits[place])]},
             "grpc_service": {
                 "envoy_grpc": {"cluster_name": gateway.AUTHZ_CLUSTER},
-                "timeout": "0.9s",
+                "timeout": _AUTHZ_SECONDS,
                 "initial_metadata": [{"key": "place", "value": str(place)}],
             },
         }
