@@ -76,7 +76,7 @@ impl Request {
         let Some(policy) = guard_host::rule(GATE, self.policies.as_deref())? else {
             return Ok(Action::Continue);
         };
-        let policy = policy.clone().ok_or_else(|| Refusal::misconfigured(GATE))?;
+        let policy = (*policy).clone().ok_or_else(|| Refusal::misconfigured(GATE))?;
         let path = guard_host::request_header(":path").unwrap_or_default();
         if end_of_stream && Shape::of(&path) == Shape::Models {
             return Ok(Action::Continue);

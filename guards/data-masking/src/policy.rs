@@ -24,7 +24,7 @@ pub type Policies = Rules<Option<Rc<Policy>>>;
 /// In words, when the config is none at all.
 pub fn parse(config: &[u8]) -> Result<Policies, String> {
     Rules::<Value>::parse(config, &[])?.try_map(|rule| {
-        Ok(match compile(rule) {
+        Ok(match compile(rule.clone()) {
             Ok(policy) => Some(Rc::new(policy)),
             Err(reason) => {
                 guard_host::log(
