@@ -7,7 +7,7 @@ site: setup ## run the gateway: Project files become a running, guarded gateway
 	@if [ -z "$(findstring --check,$(ARGS))" ] && [ -e $(SANDBOX)/summary.txt ]; then echo; cat $(SANDBOX)/summary.txt; fi
 
 down: setup ## stop everything that `make site` started; nothing is lost
-	@ansible localhost -m opsta.ai_gateway.sandbox_services -o \
+	@ansible localhost -i localhost, -c local -m opsta.ai_gateway.sandbox_services \
 	  -a "directory=$(SANDBOX) program=$(CURDIR)/$(VENV)/bin/supervisord state=stopped" -e ansible_python_interpreter=$(CURDIR)/$(PYTHON)
 
 test-sandbox: setup ## the gateway as its clients meet it, on real parts

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import subprocess
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ import aiohttp
 import pytest
 
 from .conftest import Caller
-from .sandbox import Sandbox, is_free, until
+from .sandbox import REPOSITORY, Sandbox, is_free
 
 BOB_MODELS = "    models: [coding-default, bulk]\n"
 
@@ -169,8 +170,8 @@ def test_down_stops_everything_and_site_brings_the_same_state_back(site: Sandbox
     key = site.key("atlas.alice")
     with site.redis() as client:
         client.set("chat_quota:atlas.alice", 4711)
-    site.supervise("shutdown")
-    until(lambda: all(is_free(port) for port in range(site.base, site.base + 8)), 60)
+    subprocess.run(["make", "-C", str(REPOSITORY), "down", f"SANDBOX={site.root}"], check=True, timeout=300)
+    assert [port for port in range(site.base, site.base + 8) if not is_free(port)] == []
     played = site.play()
     assert played.code == 0, played.text
     assert site.key("atlas.alice") == key

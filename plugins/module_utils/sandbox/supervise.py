@@ -75,8 +75,11 @@ class Supervisor:
         if not self.running():
             return False
         if not dry:
+            # The supervisor stops to answer long before the services it waits for have ended.
+            self._call("stopAllProcesses", True)
             self._call("shutdown")
-            self._until(lambda: not self.running(), seconds, "the supervisor does not end")
+            pid = self.directory / "run" / "supervisord.pid"
+            self._until(lambda: not pid.exists(), seconds, "the supervisor does not end")
         return True
 
     def _described(self) -> tuple[str, ...]:
