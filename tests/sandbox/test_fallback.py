@@ -99,6 +99,22 @@ def test_each_provider_has_its_own_ai_proxy_in_one_vm() -> None:
     assert listeners == {"gateway", "provider/llm-a.dns", "provider/llm-b.dns"}
 
 
+def test_a_shard_without_a_rule_for_a_provider_does_not_run_there() -> None:
+    shards = [
+        plugin(
+            "ai-proxy-0", "ai-proxy", priority=2, matchRules=[{"service": ["llm-a.dns"], "config": {"provider": 1}}]
+        ),
+        plugin(
+            "ai-proxy-1", "ai-proxy", priority=1, matchRules=[{"service": ["llm-b.dns"], "config": {"provider": 2}}]
+        ),
+    ]
+    made = site(fallback("p1", "5xx"), *shards)
+    assert [file for file in made.files if "@" in file] == [
+        "ecds/ai-proxy-0@llm-a.dns.json",
+        "ecds/ai-proxy-1@llm-b.dns.json",
+    ]
+
+
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -142,9 +142,9 @@ class _Chain:
     def configurations(self) -> dict[str, dict[str, Any]]:
         """File -> the configuration of one filter."""
         found = {_file(p.name): _extension(p.name, self._wasm(p, p.received)) for p in self.plugins if _is_wasm(p)}
-        for plugin in self.at_provider:
-            for service in self.providers:
-                name, config = _at_provider_name(plugin, service), _config_for(plugin, service)
+        for service in self.providers:
+            for plugin, config in self._at(service):
+                name = _at_provider_name(plugin, service)
                 found[_file(name)] = _extension(name, self._wasm(plugin, as_received(config)))
         for plugin, auth in self.auth:
             name = _stand_in(plugin.name)
@@ -179,7 +179,14 @@ class _Chain:
 
     def provider_filters(self, service: Service) -> list[dict[str, Any]]:
         """The filters in front of a provider."""
-        return [self._discovered(_at_provider_name(plugin, service), _WASM_TYPE) for plugin in self.at_provider]
+        return [self._discovered(_at_provider_name(plugin, service), _WASM_TYPE) for plugin, _ in self._at(service)]
+
+    def _at(self, service: Service) -> Iterator[tuple[Plugin, dict[str, Any]]]:
+        """The plugins (shards of one) that have something to do for a provider, and what they go by there."""
+        for plugin in self.at_provider:
+            config = _config_for(plugin, service)
+            if config:
+                yield plugin, config
 
     def per_route(self, route: Route) -> Mapping[str, Any]:
         """What the stand-ins need to know of a route."""
