@@ -10,7 +10,7 @@ from functools import partial
 from .measure import Cell
 from .rivals import PORTKEY_GUARDED
 from .stages import ALL_GUARDS, BARE, NO_GUARDS, NO_MASKING, chain, masking
-from .tenants import BUILT_IN, OWN
+from .tenants import BUILT_IN, OWN, UNMASKED
 from .workload import LOADS, SIZES_KB, Load
 
 SMALL, MEDIUM, LARGE = (Load(size).name for size in SIZES_KB)
@@ -122,7 +122,7 @@ def _guard_aims(figures: Figures, few: int, many: int) -> Iterator[Aim]:
 
 
 def _chain_aims(figures: Figures, few: int) -> Iterator[Aim]:
-    for engine in (BUILT_IN.engine, OWN.engine):
+    for engine in (UNMASKED.engine, BUILT_IN.engine, OWN.engine):
         for name in (chain(engine), f"{chain(engine)}, no limits"):
             text = f"{name}: 1/20 of bare Envoy's throughput at {SMALL}, or more"
             yield _most(text, partial(figures.gain, few, SMALL, BARE, name), 20, "times fewer")

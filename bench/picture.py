@@ -14,7 +14,7 @@ import matplotlib.pyplot as plt
 from .figures import MissingFigureError
 from .report import Run
 from .stages import BARE, GUARDS, chain, masking
-from .tenants import BUILT_IN, OWN
+from .tenants import BUILT_IN, OWN, UNMASKED
 from .workload import LOADS
 
 _OURS, _BUILT_IN, _STAND_IN, _TOTAL, _RIVAL = "#1b7f5c", "#3a6ea5", "#b8b8b8", "#222222", "#c4572e"
@@ -53,7 +53,7 @@ def _panel(panel: Axes, run: Run, load: str) -> None:
     except MissingFigureError:
         # Told in the table; the picture shows what there is.
         panel.set_xlabel("incomplete")
-    whole = [chain(engine) for engine in (BUILT_IN.engine, OWN.engine) if chain(engine) in found]
+    whole = [chain(engine) for engine in (UNMASKED.engine, BUILT_IN.engine, OWN.engine) if chain(engine) in found]
     bars += [(name, found[name].cpu_us, _TOTAL) for name in whole]
     bars += [(figure.subject, figure.cpu_us, _RIVAL) for figure in found.values() if figure.kind == "rival"]
     names, values, colors = zip(*bars, strict=True)

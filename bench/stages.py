@@ -18,7 +18,7 @@ from typing import Any
 from ansible_collections.opsta.ai_gateway.plugins.module_utils.sandbox.compiler import Compiled
 from ansible_collections.opsta.ai_gateway.plugins.module_utils.sandbox.mcpbridge import BLACKHOLE
 
-from .tenants import BUILT_IN, OWN, Caller
+from .tenants import BUILT_IN, CALLERS, OWN, UNMASKED, Caller
 
 _DIRECT = "direct"
 _PROVIDER = "bench-provider"
@@ -45,7 +45,7 @@ def masking(engine: str) -> str:
 
 def chain(engine: str) -> str:
     """Name of the stage with the whole chain and this masking engine."""
-    return f"full chain, {engine}"
+    return f"full chain, masking {engine}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ def gateway(compiled: Compiled, first_port: int, config_dir: str, provider: tupl
     plugins = tuple(dict.fromkeys(plugin_of(each["name"]) for each in filters[:-1]))
     stages = _stages(plugins, first_port)
     measured = [_listener(own, stage, config_dir) for stage in stages]
-    others = [each for each in listeners if each["name"] != "gateway"]
+    others = [_inlined(each, compiled.files) for each in listeners if each["name"] != "gateway"]
     clusters = json.loads(compiled.files["cds.json"])["resources"]
     files = dict(compiled.files)
     files["lds.json"] = _resources([*measured, *others])
@@ -108,13 +108,12 @@ def _stages(plugins: tuple[str, ...], first_port: int) -> tuple[Stage, ...]:
 
 
 def _chain_steps(plugins: tuple[str, ...]) -> Iterator[Stage]:
-    """Bare Envoy, then one plugin more a step; with the engine whose own cost does not drown all others'."""
-    caller = OWN if OWN.engine in plugins else BUILT_IN
-    yield Stage(BARE, "step", (), caller)
-    yield Stage(LISTENER, "step", (), caller)
+    """Bare Envoy, then one plugin more a step; masking passes, or its cost would drown all others'."""
+    yield Stage(BARE, "step", (), UNMASKED)
+    yield Stage(LISTENER, "step", (), UNMASKED)
     for count, plugin in enumerate(plugins, start=1):
-        yield Stage(f"+ {label(plugin)}", "step", plugins[:count], caller)
-    yield Stage(f"+ {AT_PROVIDER}", "step", plugins, caller, whole=True)
+        yield Stage(f"+ {label(plugin)}", "step", plugins[:count], UNMASKED)
+    yield Stage(f"+ {AT_PROVIDER}", "step", plugins, UNMASKED, whole=True)
 
 
 def _guard_steps(plugins: tuple[str, ...]) -> Iterator[Stage]:
@@ -130,19 +129,19 @@ def _masking_parts(plugins: tuple[str, ...]) -> Iterator[Stage]:
     # ai-data-masking needs its stand-in for route names: it is in all of them, so that it is in no difference.
     before = tuple(p for p in plugins if p in (_ENTRANCE, _KEY_AUTH, "identity", f"{_ROUTE_NAMES}{BUILT_IN.engine}"))
     yield Stage(NO_MASKING, "part", before)
-    for caller in _callers(plugins):
+    for caller in _engines(plugins):
         yield Stage(masking(caller.engine), "part", (*before, caller.engine), caller)
 
 
 def _chains(plugins: tuple[str, ...]) -> Iterator[Stage]:
     """The whole chain as compiled, with each engine; also without the stand-in that is slower than the real thing."""
-    for caller in _callers(plugins):
+    for caller in (*_engines(plugins), UNMASKED):
         yield Stage(chain(caller.engine), "part", plugins, caller, whole=True)
         without = tuple(plugin for plugin in plugins if plugin != _LIMITS)
         yield Stage(f"{chain(caller.engine)}, no limits", "part", without, caller, whole=True)
 
 
-def _callers(plugins: tuple[str, ...]) -> tuple[Caller, ...]:
+def _engines(plugins: tuple[str, ...]) -> tuple[Caller, ...]:
     return tuple(caller for caller in (BUILT_IN, OWN) if caller.engine in plugins)
 
 
@@ -168,6 +167,19 @@ def _listener(own: Mapping[str, Any], stage: Stage, config_dir: str) -> dict[str
     return listener
 
 
+def _inlined(listener: dict[str, Any], files: Mapping[str, str]) -> dict[str, Any]:
+    """Put the configurations of a provider's filters into its listener.
+
+    In the sandbox Envoy watches a file for each, and takes an inotify instance for each file, of which Linux
+    gives a user 128. Requests notice no difference.
+    """
+    http = _http(listener)
+    *filters, router = http["http_filters"]
+    found = [json.loads(files[f"ecds/{each['name']}.json"])["resources"][0] for each in filters]
+    http["http_filters"] = [*({"name": each["name"], "typed_config": each["typed_config"]} for each in found), router]
+    return listener
+
+
 def _http(listener: Mapping[str, Any]) -> dict[str, Any]:
     http: dict[str, Any] = listener["filter_chains"][0]["filters"][0]["typed_config"]
     return http
@@ -176,7 +188,7 @@ def _http(listener: Mapping[str, Any]) -> dict[str, Any]:
 def _direct_routes(routes: Mapping[str, Any]) -> dict[str, Any]:
     direct = copy.deepcopy(dict(routes))
     direct["name"] = _DIRECT
-    measured = {caller.host for caller in (BUILT_IN, OWN)}
+    measured = {caller.host for caller in CALLERS}
     for host in direct["virtual_hosts"]:
         if measured & set(host["domains"]):
             host["routes"] = [route | _straight(route["name"], route["match"]) for route in host["routes"]]

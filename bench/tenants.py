@@ -24,7 +24,7 @@ _NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls in a measurement: a user of a Project with this masking engine."""
+    """Who calls in a measurement: a user of a Project with this masking engine (or with `off`)."""
 
     project: str
     engine: str
@@ -48,7 +48,8 @@ class Caller:
 # By name behind all others: where a plugin searches its rules in order, this shows its worst case.
 BUILT_IN = Caller("with-ai-data-masking", "ai-data-masking")
 OWN = Caller("with-data-masking", "data-masking")
-CALLERS = (BUILT_IN, OWN)
+UNMASKED = Caller("without-masking", "off")
+CALLERS = (BUILT_IN, OWN, UNMASKED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,19 +111,15 @@ def shards_asked_for(message: str) -> dict[str, int]:
 
 
 def _project(name: str, engine: str) -> Mapping[str, Any]:
-    """A coding team: a model with a fallback, a bulk workload, masking, limits at every level."""
-    provider = {"url": f"http://{PROVIDER_DOMAIN}/v1", "key": "main"}
+    """A coding team: a model, a bulk workload, masking, limits at every level."""
     return {
         "version": 1,
         "org": "acme",
         "project": name,
         "host": f"{name}.bench.test",
-        "providers": {"main": provider, "backup": provider},
+        "providers": {"main": {"url": f"http://{PROVIDER_DOMAIN}/v1", "key": "main"}},
         "models": {
-            ALIAS: {
-                "targets": [{"provider": "main", "model": "mock-large"}],
-                "fallback": {"provider": "backup", "model": "mock-small"},
-            },
+            ALIAS: {"targets": [{"provider": "main", "model": "mock-large"}]},
             "bulk": {"workload": "bulk", "targets": [{"provider": "main", "model": "mock-small"}]},
         },
         "budget": {"usd": 10_000_000},
