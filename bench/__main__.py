@@ -18,7 +18,7 @@ from .report import Rendering, Run, as_text, write_csv, write_json
 from .scene import Parts, Scene, gateway, provider, rivals_of
 from .workload import LOADS, Load, request_body
 
-_EFFORT = Effort(seconds=1.0, turns=3)
+_EFFORT = Effort(seconds=1.0, turns=2)
 _QUICK = Effort(seconds=0.5, turns=1)
 _SIZES = (3, 1000)
 _QUICK_SIZES = (3, 30)
