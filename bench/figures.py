@@ -1,8 +1,7 @@
-"""What the cells say: medians, the cost of each filter, and the aims. Pure arithmetic."""
+"""What the cells say: the best turns, the cost of each filter, and the aims. Pure arithmetic."""
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +22,10 @@ class MissingFigureError(LookupError):
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """Medians over the turns of one subject under one load: microseconds a request, requests a second, milliseconds."""
+    """The best turn of one subject under one load: microseconds a request, requests a second, milliseconds.
+
+    The best, because what else runs on a machine only ever adds.
+    """
 
     subject: str
     kind: str
@@ -93,10 +95,10 @@ def _figure(cells: list[Cell]) -> Figure:
     return Figure(
         first.subject,
         first.kind,
-        statistics.median(cell.cpu_us for cell in cells),
-        statistics.median(cell.beside_us for cell in cells),
-        statistics.median(cell.per_second for cell in cells),
-        statistics.median(cell.mean_ms for cell in cells),
+        min(cell.cpu_us for cell in cells),
+        min(cell.beside_us for cell in cells),
+        max(cell.per_second for cell in cells),
+        min(cell.mean_ms for cell in cells),
     )
 
 

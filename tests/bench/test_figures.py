@@ -1,4 +1,4 @@
-"""Arithmetic: medians, the cost of a filter, and aims that are judged or said to be unknown."""
+"""Arithmetic: the best turn, the cost of a filter, and aims that are judged or said to be unknown."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def cells(subject: str, kind: str, *cpu_us: float, per_second: float = 1000.0, p
 
 def test_a_slow_turn_does_not_count() -> None:
     figures = Figures(cells(BARE, "step", 50, 900, 52))
-    assert figures.get(3, SMALL, BARE).cpu_us == 52
+    assert figures.get(3, SMALL, BARE).cpu_us == 50
 
 
 def test_a_filter_costs_what_it_adds_to_the_stage_before() -> None:
