@@ -16,7 +16,7 @@ from .workload import LOADS
 
 _WIDTH = 58
 _HEADINGS = f"{'':{_WIDTH}} {'CPU us':>9} {'added':>9} {'x bare':>7} {'req/s':>9} {'x bare':>7} {'ms':>8} {'beside':>7}"
-_NOTE = """All figures are the best turn's. CPU: user and system time of a gateway's processes a request, less idle time.
+_NOTE = """Figures are the best turn's. CPU: user and system time of a gateway's processes a request, idle time off.
 added: what this filter adds to the line above. x bare: CPU and throughput beside bare Envoy's.
 beside: CPU of the stand-ins for ai-quota and ai-token-ratelimit and of Redis; on Higress those two are Wasm filters,
 so neither their cost nor the throughput they leave is Higress's. key-auth's stand-in is an Envoy filter in C++."""
