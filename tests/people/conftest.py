@@ -4,7 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from .alloy import Block
 from .services import Browser, SignOn, sign_on
+from .telemetry import alloy_config
 
 
 @pytest.fixture(scope="session")
@@ -18,3 +20,8 @@ def browser(site: SignOn) -> Browser:
     site.issuer.signs_on()
     site.issuer.wrong_key = False
     return Browser(site.public)
+
+
+@pytest.fixture(scope="session")
+def alloy() -> Block:
+    return alloy_config()

@@ -1,4 +1,4 @@
-"""A sandbox of this tier's own: `make site`'s play on other ports, real traffic of several people, and its Prometheus."""
+"""A sandbox in which people work: the site's own play, the real budget controller beside it, and its Prometheus."""
 
 import json
 import os
@@ -15,32 +15,35 @@ from typing import Any
 from urllib.parse import urlencode
 from urllib.request import urlopen
 
-from .services import TREE, until
+from ansible_collections.opsta.ai_gateway.plugins.module_utils.policy.budget import budget_config
+from ansible_collections.opsta.ai_gateway.plugins.module_utils.spec.load import load_site
 
-PORT_BASE = 26000
+from tests.sandbox import sandbox as sandboxes
+
+from .services import TREE, accepts, program, until
+
 CHAT = "/v1/chat/completions"
+REPORT = 8  # the report page's port, counted from the sandbox's first
 
 
 @dataclass(frozen=True)
 class Site:
-    """A running sandbox; ``access`` is what the play wrote for tests."""
+    """A running sandbox."""
 
-    directory: Path
-    access: dict[str, Any]
+    sandbox: sandboxes.Sandbox
 
-    def key(self, consumer: str) -> str:
-        key: str = self.access["projects"][consumer.partition(".")[0]]["keys"][consumer]
-        return key
+    @property
+    def directory(self) -> Path:
+        return self.sandbox.root
 
     def post(
         self, consumer: str, path: str, body: dict[str, Any], key: str | None = None, hang_up: bool = False
     ) -> int:
         """Send one request as a consumer; gives the status. ``hang_up`` leaves after the answer's first bytes."""
-        host = self.access["projects"][consumer.partition(".")[0]]["host"]
-        connection = HTTPConnection("127.0.0.1", PORT_BASE, timeout=30)
+        connection = HTTPConnection("127.0.0.1", self.sandbox.base, timeout=30)
         headers = {
-            "Host": f"{host}:{PORT_BASE}",
-            "Authorization": f"Bearer {key or self.key(consumer)}",
+            "Host": self.sandbox.host(sandboxes.project_of(consumer)),
+            "Authorization": f"Bearer {key or self.sandbox.key(consumer)}",
             "Content-Type": "application/json",
         }
         try:
@@ -60,36 +63,52 @@ class Site:
         return found
 
     def ask(self, path: str, **parameters: str) -> Any:
-        url = f"{self.access['prometheus_url']}{path}?{urlencode(parameters)}"
-        with urlopen(url, timeout=30) as answer:  # noqa: S310 - a loopback URL of ours
+        url = f"http://127.0.0.1:{self.sandbox.base + 3}{path}?{urlencode(parameters)}"
+        with urlopen(url, timeout=30) as answer:
             return json.load(answer)["data"]
 
 
 @contextmanager
 def running(directory: Path) -> Iterator[Site]:
-    """Bring a sandbox up by the site's own play; it is stopped at the end."""
-    options = [f"sandbox_dir={directory}", f"sandbox_port_base={PORT_BASE}", "sandbox_manage_hosts=false"]
-    extra = [part for option in options for part in ("-e", option)]
-    try:
-        _ansible("ansible-playbook", "playbooks/site.yml", "-i", "inventories/sandbox", *extra)
-        yield Site(directory, json.loads((directory / "access.json").read_text()))
-    finally:
-        program = Path(sys.executable).with_name("supervisord")
-        arguments = f"directory={directory} program={program} state=stopped"
-        interpreter = f"ansible_python_interpreter={sys.executable}"
-        _ansible("ansible", "localhost", "-m", "opsta.ai_gateway.sandbox_services", "-a", arguments, "-e", interpreter)
+    """Bring a sandbox up by the site's own play, with the budget controller; both are stopped at the end."""
+    for sandbox in sandboxes.running(directory):
+        site = Site(sandbox)
+        with _budget_controller(site, directory):
+            yield site
 
 
-def _ansible(program: str, *arguments: str) -> None:
-    environment = os.environ | {
-        "ANSIBLE_CONFIG": str(TREE / "ansible.cfg"),
-        "ANSIBLE_COLLECTIONS_PATH": str(TREE / ".build/collections"),
-        "PYTHONPATH": str(TREE / ".build/collections"),
+@contextmanager
+def _budget_controller(site: Site, directory: Path) -> Iterator[None]:
+    """The real controller, as its timer and its page run it; nothing when the sandbox has it itself."""
+    port = site.sandbox.base + REPORT
+    if accepts(port):
+        yield
+        return
+    config = directory / "budget.json"
+    config.write_text(json.dumps(budget_config(load_site(site.sandbox.site))))
+    target = site.directory / "prometheus/targets/budget.json"
+    target.parent.mkdir(exist_ok=True)
+    target.write_text(json.dumps([{"targets": [f"127.0.0.1:{port}"]}]))
+    command = [sys.executable, "-m", "budget_controller", "--config", str(config), "serve", "--port", str(port)]
+    log = site.directory / "log"
+    with program("budget-controller", command, log, port, **_environment(site)):
+        yield
+
+
+def _environment(site: Site) -> dict[str, str]:
+    base = site.sandbox.base
+    return {
+        "BUDGET_REDIS_URL": f"redis://127.0.0.1:{base + 2}/0",
+        "BUDGET_METRICS_URL": f"http://127.0.0.1:{base + 3}",
+        "PYTHONPATH": str(TREE),
     }
-    command = [str(Path(sys.executable).with_name(program)), *arguments]
-    done = subprocess.run(command, cwd=TREE, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{program}: {done.stdout[-3000:]}{done.stderr[-2000:]}")
+
+
+def tick(site: Site, directory: Path) -> None:
+    """Let the controller run once, with its log where the sandbox's logs are."""
+    command = [sys.executable, "-m", "budget_controller", "--config", str(directory / "budget.json"), "run"]
+    with (site.directory / "log/budget-run.log").open("ab") as log:
+        subprocess.run(command, env=os.environ | _environment(site), stdout=log, stderr=log, check=True, timeout=60)
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,16 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from .alloy import Block
 from .queries import Named, every_query
-from .site import Planted, Site, eventually, plant, running, traffic
+from .site import Planted, Site, eventually, plant, running, tick, traffic
+from .telemetry import stored
 
 # What the sandbox has no source of, by the beginning of the metric's name.
 NOT_HERE = {
@@ -18,9 +21,20 @@ NOT_HERE = {
     "istio_agent_": "plugins are local files",
     "pilot_": "no control plane of Higress",
     "redis_": "Debian's Redis without an exporter",
+    "loki_process_custom_refused": "no Alloy to count the access log; its stages are run over that log below",
+    "ai_gateway:refused": "recorded from the one before",
+    "ai_gateway:raw_refused": "recorded from the one before",
+    "aigw_budget_consumer_info": "not published by the budget controller",
+    "ai_gateway:consumer:info": "recorded from the one before",
+    "ai_gateway:project:info": "recorded from the one before",
+    "ai_gateway:guard_config_refused:time": "no config was refused",
+}
+# What a query asks for that is there under other labels only.
+NOT_THERE = {
+    'kind="user"': "users' money stands in the controller's report, not in its metrics",
 }
 METRIC = re.compile(
-    r"\b(?:ai_gateway:[\w:]+|(?:aigw|envoy|route|redis|kube|container|certmanager|istio_agent|pilot)_\w+|up)\b"
+    r"\b(?:ai_gateway:[\w:]+|(?:aigw|envoy|loki_process_custom|route|redis|kube|container|certmanager|istio_agent|pilot)_\w+|up)\b"
 )
 
 
@@ -32,7 +46,9 @@ def planted() -> Planted:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory, planted: Planted) -> Iterator[Site]:
     """A sandbox in which people have worked: twice, as a rate needs two looks at a counter."""
-    with running(tmp_path_factory.mktemp("site")) as found:
+    directory = tmp_path_factory.mktemp("site")
+    with running(directory) as found:
+        tick(found, directory)  # the ledger's first look is its zero
         answered = traffic(found, planted)
         assert answered["answered"] == answered["streamed"] == answered["embedded"] == 200, answered
         assert answered["wrong key"] == 401, answered
@@ -43,7 +59,9 @@ def site(tmp_path_factory: pytest.TempPathFactory, planted: Planted) -> Iterator
             lambda: bool(found.query('sum(rate(ai_gateway:meter:total{project="comet",meter="request"}[1m])) > 0')),
             "second look at the counters",
         )
-        eventually(lambda: bool(found.query("ai_gateway:budget:usd")), "a run of the budget controller", 120)
+        tick(found, directory)
+        spent = 'ai_gateway:budget:usd{amount="spent",kind="project",project="atlas"} > 0'
+        eventually(lambda: bool(found.query(spent)), "the controller's books in Prometheus")
         yield found
 
 
@@ -61,7 +79,8 @@ def test_a_query_gives_data_or_is_empty_for_a_known_reason(site: Site, query: Na
     unknown = {name for name in missing if not name.startswith(tuple(NOT_HERE))}
     assert not unknown, f"no such metric: {unknown}"
     # An alert is silent when all is well; that its metrics are there is what can be shown.
-    assert missing or query.source == "alert", "its metrics are there, and it gives nothing"
+    known = missing or query.source == "alert" or any(part in query.expr for part in NOT_THERE)
+    assert known, "its metrics are there, and it gives nothing"
 
 
 def test_every_rule_is_loaded_and_evaluates(site: Site) -> None:
@@ -71,20 +90,23 @@ def test_every_rule_is_loaded_and_evaluates(site: Site) -> None:
 
 
 def test_tokens_are_known_by_everybody_who_used_them(site: Site) -> None:
-    found = site.query('sum by (org, project, group, user) (ai_gateway:meter:total{meter="request"})')
-    people = {tuple(s["metric"].get(n, "") for n in ("org", "project", "group", "user")) for s in found}
-    assert ("acme", "atlas", "dev", "alice") in people
-    assert ("globex", "comet", "search", "indexer") in people
+    found = site.query('sum by (project, user) (ai_gateway:meter:total{meter="request"})')
+    people = {(s["metric"]["project"], s["metric"]["user"]) for s in found}
+    assert {("atlas", "alice"), ("atlas", "bob"), ("beacon", "tina"), ("comet", "indexer")} <= people
     cached = site.query('sum(ai_gateway:meter:total{meter="cache_read_token",user="alice"})')
-    assert float(cached[0]["value"][1]) >= 700
+    assert float(cached[0]["value"][1]) >= 1400
     estimated = site.query('sum(ai_gateway:meter:total{meter="estimated_output_token"})')
     assert float(estimated[0]["value"][1]) > 0
 
 
-def test_refusals_are_known_by_gate(site: Site) -> None:
-    found = site.query("sum by (gate, status) (ai_gateway:refused:total)")
-    gates = {(s["metric"]["gate"], s["metric"]["status"]) for s in found}
-    assert {("prompt_guard", "403"), ("model_allowlist", "403"), ("key_auth", "401")} <= gates
+def test_refusals_are_counted_by_gate_from_the_sandboxs_access_log(site: Site, alloy: Block) -> None:
+    counted: Counter[tuple[str, str, str]] = Counter()
+    for line in (site.directory / "log/access.json").read_text().splitlines():
+        for entry in stored(alloy, line):
+            counted.update((labels["project"], labels["gate"], labels["status"]) for _, labels in entry.counted)
+    assert counted["atlas", "prompt-guard", "403"] == 2
+    assert counted["atlas", "model-allowlist", "403"] == 2
+    assert counted["atlas", "key-auth", "401"] == 2
 
 
 # ------------------------------------------------------------------------------------------------------------ leaks
@@ -96,7 +118,7 @@ CONFIGURED = ("secrets.json", "access.json", "summary.txt", "envoy", "objects.js
 def planted_values(site: Site, planted: Planted) -> dict[str, str]:
     secrets = json.loads((site.directory / "secrets.json").read_text())
     values = {f"{project} {name}": str(value) for project, own in secrets.items() for name, value in own.items()}
-    values |= {f"key of {c}": k for p in site.access["projects"].values() for c, k in p["keys"].items()}
+    values |= {f"key of {c}": k for p in site.sandbox.access["projects"].values() for c, k in p["keys"].items()}
     return values | {
         "wrong key": planted.wrong_key,
         "mail address": planted.email,
@@ -105,11 +127,11 @@ def planted_values(site: Site, planted: Planted) -> dict[str, str]:
     }
 
 
-def written(site: Site) -> dict[str, str]:
+def written(directory: Path) -> dict[str, str]:
     """Every text the sandbox has written by running: logs, Redis, Prometheus' disk, its report."""
     texts = {}
-    for file in sorted(site.directory.rglob("*")):
-        relative = file.relative_to(site.directory)
+    for file in sorted(directory.rglob("*")):
+        relative = file.relative_to(directory)
         if file.is_file() and relative.parts[0] not in CONFIGURED:
             texts[str(relative)] = file.read_bytes().decode("utf-8", "replace")
     return texts
@@ -120,7 +142,7 @@ def found_in(texts: dict[str, str], values: dict[str, str]) -> list[tuple[str, s
 
 
 def test_nothing_planted_is_in_a_log_or_on_a_disk(site: Site, planted: Planted) -> None:
-    texts = written(site)
+    texts = written(site.directory)
     access = texts["log/access.json"]
     assert "atlas.coding-default" in access, "the access log is read"
     assert len(access.splitlines()) >= 24, "all requests are in it"
@@ -137,5 +159,5 @@ def test_nothing_planted_is_in_a_metric_or_a_label(site: Site, planted: Planted)
 def test_the_search_finds_what_is_there(site: Site, planted: Planted, tmp_path: Path) -> None:
     (tmp_path / "log").mkdir()
     (tmp_path / "log/plugin.log").write_text(f"wasm log: {planted.prompt}")
-    texts = written(Site(tmp_path, site.access))
+    texts = written(tmp_path)
     assert {what for _, what in found_in(texts, planted_values(site, planted))} == {"mail address", "phone", "prompt"}

@@ -3,57 +3,22 @@
 import json
 from typing import Any
 
-import jinja2
 import pytest
 import re2  # type: ignore[import-untyped]
 import yaml
 
-from .alloy import Block, Entry, parse, run
+from .alloy import Block
 from .services import TREE
+from .telemetry import PROJECTS, render, stored
 
-PROJECTS = ["atlas", "atlas-x", "beacon"]
 KEY = "sk-live-0123456789abcdefghij"
 MAIL = "somchai.jaidee@example.co.th"
 PROMPT = "My national id is 1-2345-67890-12-3, write to " + MAIL
 
 
-def render(name: str, **variables: Any) -> str:
-    """Render a template of telemetry/ as Ansible does."""
-    root = TREE / "telemetry"
-    environment = jinja2.Environment(  # noqa: S701 - this is no HTML
-        loader=jinja2.FileSystemLoader([root, root / "values"]), trim_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    environment.filters["to_json"] = json.dumps
-    return environment.get_template(name).render(**variables)
-
-
-@pytest.fixture(scope="module")
-def alloy() -> Block:
-    return parse(
-        render(
-            "alloy.alloy.j2",
-            ansible_managed="rendered in a test",
-            observability_namespaces=["higress-system", "redis"],
-            observability_projects=PROJECTS,
-            observability_scrape_interval="15s",
-            observability_metrics_url="http://mimir/api/v1/push",
-            observability_logs_url="http://loki/loki/api/v1/push",
-            observability_traces_address="tempo:4317",
-            observability_scrub=yaml.safe_load((TREE / "telemetry/scrub.yml").read_text()),
-        )
-    )
-
-
 def component(alloy: Block, name: str, label: str) -> Block:
     (found,) = [block for block in alloy.all(name) if block.label == label]
     return found
-
-
-def stored(alloy: Block, line: str, container: str = "higress-gateway") -> list[Entry]:
-    """What every log pipeline keeps of a line."""
-    labels = {"namespace": "higress-system", "pod": "p", "container": container, "job": "j", "instance": "i"}
-    entries = [run(process, Entry(line, dict(labels))) for process in alloy.all("loki.process")]
-    return [entry for entry in entries if entry.kept]
 
 
 def access_line(**changes: Any) -> str:
@@ -115,6 +80,10 @@ def test_a_refusal_keeps_its_gate_and_its_project(alloy: Block) -> None:
     assert entry.labels["gate"] == "prompt-guard"
     assert entry.tenant == "atlas"
     assert "gate=prompt-guard" in entry.line
+    ((metric, labels),) = entry.counted
+    assert metric == "loki_process_custom_refused_total"
+    assert (labels["project"], labels["gate"], labels["status"]) == ("atlas", "prompt-guard", "403")
+    assert "status" not in entry.labels
     assert "consumer=-" in entry.line
 
 
@@ -129,6 +98,7 @@ def test_a_label_cannot_be_chosen_by_a_client_or_a_provider(alloy: Block) -> Non
     assert set(entry.labels) == {"namespace", "pod", "container", "project"}
     assert "request_id" not in entry.metadata
     assert PROMPT not in entry.stored()
+    assert entry.counted == []
 
 
 @pytest.mark.parametrize(
