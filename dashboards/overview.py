@@ -93,9 +93,9 @@ ANSWERS = Row(
             Unit.REQUESTS_PER_SECOND,
             (
                 Query(
-                    "sum by (envoy_cluster_name) "
-                    '(rate(envoy_cluster_upstream_rq_xx{envoy_response_code_class="5"}[$__rate_interval]))',
-                    "{{envoy_cluster_name}}",
+                    "sum by (provider) (rate("
+                    'ai_gateway:provider_answers:total{class="5",provider!=""}[$__rate_interval]))',
+                    "{{provider}}",
                 ),
             ),
         ),

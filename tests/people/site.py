@@ -89,6 +89,8 @@ def _budget_controller(site: Site, directory: Path) -> Iterator[None]:
     target = site.directory / "prometheus/targets/budget.json"
     target.parent.mkdir(exist_ok=True)
     target.write_text(json.dumps([{"targets": [f"127.0.0.1:{port}"]}]))
+    # Prometheus watches the directory only when it was there as it started.
+    site.sandbox.supervise("signal", "HUP", "prometheus")
     command = [sys.executable, "-m", "budget_controller", "--config", str(config), "serve", "--port", str(port)]
     log = site.directory / "log"
     with program("budget-controller", command, log, port, **_environment(site)):
