@@ -20,7 +20,7 @@ from ansible_collections.opsta.ai_gateway.plugins.module_utils.cluster.kinds imp
 from kubernetes import client, config, utils
 
 from .apiserver import ControlPlane
-from .conftest import NAMESPACE
+from .definitions import NAMESPACE
 from .sites import project, site, wanted
 from .waiting import wait_until
 

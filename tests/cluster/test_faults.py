@@ -31,7 +31,7 @@ from ansible_collections.opsta.ai_gateway.plugins.module_utils.cluster.kinds imp
 from kubernetes import client, config
 
 from .apiserver import ControlPlane, free_port
-from .conftest import CRDS, NAMESPACE, install_definition
+from .definitions import CRDS, NAMESPACE, install_definition
 from .openness import openings
 from .sites import project, site, wanted
 from .waiting import wait_until
