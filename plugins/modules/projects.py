@@ -36,7 +36,7 @@ options:
     elements: dict
   secrets:
     description:
-      - Keys by Project and name, from vault or sops, such as C({atlas: {provider.main: ..., user.alice.default: ...}}).
+      - "Keys by Project and name, from vault or sops, such as C({atlas: {provider.main: ...}})."
       - A user's key that is not given is read back from the cluster; a provider's key must be given once.
     type: dict
     default: {}

@@ -137,3 +137,16 @@ def test_info_tells_projects_and_drift(plane: ControlPlane, cluster: Client, spe
     info = run_module(plane, specs, module="projects_info").result
     assert info["drift"] == [{"object": "WasmPlugin/key-auth", "field": "spec.failStrategy", "manager": "kubectl-edit"}]
     assert sorted(info["projects"]) == ["atlas", "beacon"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("module", "projects"), ("module", "projects_info"), ("filter", "effective_policy")]
+)
+def test_its_documentation_can_be_read(kind: str, name: str) -> None:
+    done = subprocess.run(
+        [str(Path(sys.executable).parent / "ansible-doc"), "-t", kind, "--json", f"opsta.ai_gateway.{name}"],
+        capture_output=True, text=True, check=False, cwd=ROOT,
+        env=os.environ | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)[f"opsta.ai_gateway.{name}"]["doc"]["options"]
