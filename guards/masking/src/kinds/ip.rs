@@ -15,8 +15,7 @@ const NOT_BEFORE: [&str; 17] = [
 pub fn find_v4(view: &View, i: usize, exempt: bool) -> Option<Span> {
     let text = view.text;
     let prev = before(text, i);
-    if (word(prev) && !escape_letter(text, i)) || prev == b'.' || prev == b'@' || prev == b'^' || prev == b'~'
-    {
+    if (word(prev) && !escape_letter(text, i)) || matches!(prev, b'.' | b'^' | b'~') {
         return None;
     }
     // `name-1.2.3.4` is a package; `10.0.0.1-10.0.0.9` is a range.
@@ -59,6 +58,10 @@ pub fn find_v4(view: &View, i: usize, exempt: bool) -> Option<Span> {
 fn versioned(text: &[u8], i: usize, octets: [u8; 4]) -> bool {
     // `Chrome/120.0.0.0`, but not `http://10.0.0.1` and `host/10.0.0.1`.
     if before(text, i) == b'/' && before(text, i - 1).is_ascii_alphabetic() && octets.ends_with(&[0]) {
+        return true;
+    }
+    // `package@1.2.3.4`, but not `root@34.1.2.3`: parts of versions are small.
+    if before(text, i) == b'@' && octets.iter().all(|&o| o < 34) {
         return true;
     }
     // `package==1.2.3.4`, `>=1.2.3.4`.

@@ -8,12 +8,28 @@ use crate::view::View;
 
 const MAX_GROUPS: usize = 8;
 const MAX_DIGITS: usize = 24;
-const TIME_WORDS_WITHIN: usize = 28;
+const WORDS_WITHIN: usize = 28;
 
 /// Words that say that a long number is a time.
 const TIME_WORDS: [&[u8]; 14] = [
     b"time", b"date", b"stamp", b"epoch", b"_at", b"_ms", b"millis", b"created", b"updated", b"expires",
     b"ts=", b"ts\"", b"since", b"now",
+];
+
+/// Words that say that a plain number is a telephone's.
+const PHONE_WORDS: [&[u8]; 12] = [
+    b"tel",
+    b"phone",
+    b"call",
+    b"fax",
+    b"mobile",
+    b"cell",
+    b"whatsapp",
+    b"contact",
+    b"sms",
+    "โทร".as_bytes(),
+    "มือถือ".as_bytes(),
+    "เบอร์".as_bytes(),
 ];
 
 /// Which of the kinds of this file a rule asks for.
@@ -165,12 +181,12 @@ impl<'t> Number<'t> {
 
     /// True when a word shortly before says that this is a time.
     pub fn after_time_word(&self) -> bool {
-        let head = sub(
-            self.text,
-            self.start.saturating_sub(TIME_WORDS_WITHIN),
-            self.start,
-        );
-        TIME_WORDS
+        self.after_word(&TIME_WORDS)
+    }
+
+    fn after_word(&self, words: &[&[u8]]) -> bool {
+        let head = sub(self.text, self.start.saturating_sub(WORDS_WITHIN), self.start);
+        words
             .iter()
             .any(|w| head.windows(w.len()).any(|h| h.eq_ignore_ascii_case(w)))
     }
@@ -206,6 +222,12 @@ pub fn find(view: &View, i: usize, wanted: &Wanted, found: &mut impl FnMut(u16, 
         (b'A'..=b'Z', _) => i - 1,
         _ => i,
     };
+    // First, since an account can have more digits than any other number.
+    if let Some(rule) = wanted.iban.filter(|_| prev.is_ascii_uppercase()) {
+        if let Some(span) = iban(view, i) {
+            found(rule, span);
+        }
+    }
     let Some(mut number) = Number::read(view, i, hold) else {
         return;
     };
@@ -214,11 +236,6 @@ pub fn find(view: &View, i: usize, wanted: &Wanted, found: &mut impl FnMut(u16, 
         && !(matches!(prev, b'.' | b'-' | b'/' | b'#' | b'@') && (word(before_prev) || prev == b'#'));
     if !open_left && !lettered && prev != b'+' {
         return;
-    }
-    if let Some(rule) = wanted.iban.filter(|_| prev.is_ascii_uppercase()) {
-        if let Some(span) = iban(view, i) {
-            found(rule, span);
-        }
     }
     let all = number.count;
     // The longest reading of each kind wins.
@@ -330,8 +347,13 @@ fn phone_start(n: &Number, prev: u8, open_left: bool) -> Option<usize> {
     let same = separators.windows(2).all(|w| w.first() == w.last());
     let separator = separators.first().copied().unwrap_or(0);
     let number = match n.count {
-        // Thai mobile numbers are the one national form that is told apart without separators.
-        1 => len == 10 && first == 0 && matches!(second, 6 | 8 | 9),
+        // Thai mobile numbers are the one national form that is told apart without separators; others need a word.
+        1 if len == 10 && first == 0 && matches!(second, 6 | 8 | 9) => true,
+        1 => {
+            (if first == 0 { 9..=11 } else { 10..=10 }).contains(&len)
+                && first != 1
+                && n.after_word(&PHONE_WORDS)
+        }
         3 if same && groups(n, &[3, 3, 4]) && first >= 2 && matches!(separator, b'-' | b'.') => {
             digits.get(3).is_some_and(|&d| d >= 2)
         }

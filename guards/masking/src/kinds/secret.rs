@@ -431,7 +431,11 @@ fn secret(value: &[u8], strength: Strength, quoted: bool) -> bool {
         }
         (Strength::Password, false) => value.len() >= 6 && !code(value) && letter && (digit || symbol),
         (_, quoted) => {
-            let long = if quoted { 12 } else { 16 };
+            let long = match (quoted, strength) {
+                (true, Strength::Key) => 8,
+                (true, _) => 12,
+                _ => 16,
+            };
             let named = strength == Strength::Token && identifier(value);
             value.len() >= long && spaces == 0 && digit && letter && !code(value) && !named
         }
@@ -445,8 +449,8 @@ fn code(value: &[u8]) -> bool {
         && !value.iter().any(u8::is_ascii_digit);
     dotted
         || value.starts_with(b"$")
-        || value.starts_with(b"%")
-        || value.starts_with(b"*")
+        || value.starts_with(b"%s")
+        || value.starts_with(b"%(")
         || value.starts_with(b"process.")
         || value.starts_with(b"os.")
         || value.starts_with(b"env.")
