@@ -30,6 +30,7 @@ from kubernetes import client, config
 PROGRAMS = Path(__file__).resolve().parents[2] / ".build" / "controlplane"
 HERE = Path(__file__).resolve().parent
 READY_SECONDS = 120.0
+STOP_SECONDS = 10.0
 
 
 class StartError(RuntimeError):
@@ -84,7 +85,7 @@ class ControlPlane:
         for process in reversed(self._processes.values()):
             process.terminate()
             try:
-                process.wait(timeout=10)
+                process.wait(timeout=STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -216,7 +217,18 @@ def _stop_recorded(directory: Path) -> None:
         # A recorded id may belong to somebody else by now.
         if command.exists() and name.encode() in command.read_bytes():
             os.kill(pid, signal.SIGTERM)
+            _wait_gone(pid)
     record.unlink()
+
+
+def _wait_gone(pid: int) -> None:
+    """A program's clients end before it does, so that each can take its leave; one that does not is killed."""
+    deadline = time.monotonic() + STOP_SECONDS
+    while Path(f"/proc/{pid}").exists():
+        if time.monotonic() > deadline:
+            os.kill(pid, signal.SIGKILL)
+            return
+        time.sleep(0.1)
 
 
 def main() -> int:
