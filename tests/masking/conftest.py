@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-from guards import upstream
 from guards.gateway import Gateway, bootstrap
 from masking.world import CLUSTER, ROUTES, World, filter_of
+
+from guards import upstream
 
 
 @pytest.fixture(scope="session")

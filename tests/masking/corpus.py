@@ -80,7 +80,9 @@ def phone(rng: Rng) -> str:
 
 def ip(rng: Rng) -> str:
     if rng.random() < 0.25:
-        return f"2a{rng.randint(10, 99)}:{rng.randint(1000, 9999)}:{rng.randint(1000, 9999)}::{rng.randint(100, 9999):x}"
+        return (
+            f"2a{rng.randint(10, 99)}:{rng.randint(1000, 9999)}:{rng.randint(1000, 9999)}::{rng.randint(100, 9999):x}"
+        )
     first = rng.choice((10, 172, 34, 52, 185, 203, 8))
     return f"{first}.{rng.randint(16, 250)}.{rng.randint(1, 254)}.{rng.randint(1, 254)}"
 
@@ -210,11 +212,11 @@ POSITIVE: dict[str, tuple[str, ...]] = {
     ),
     "log": (
         "2026-11-23T08:{m}:{m}Z INFO login ok user={email} from={ip}",
-        "{ip} - - [23/Nov/2026:08:{m}:{m} +0000] \"GET /api/v1/users HTTP/1.1\" 200 {n}",
+        '{ip} - - [23/Nov/2026:08:{m}:{m} +0000] "GET /api/v1/users HTTP/1.1" 200 {n}',
         "Nov 23 08:{m}:{m} gw sshd[{n}]: Accepted publickey for deploy from {ip} port 51{m}",
         "WARN payment declined card={credit_card} order={n}",
         "ERROR smtp: 550 5.1.1 <{email}> recipient rejected",
-        "level=info msg=\"sms sent\" to={phone} id={uuid}",
+        'level=info msg="sms sent" to={phone} id={uuid}',
         "DEBUG upstream {ip}:8443 connect timeout after {n}ms",
         "audit: token {api_key} revoked by {email}",
         "kernel: [UFW BLOCK] SRC={ip} DST={ip} LEN=60",
@@ -269,7 +271,7 @@ NEGATIVE: dict[str, tuple[str, ...]] = {
         "request_id={uuid} trace_id={hex32} span={hex16}",
         '{"id": "{uuid}", "etag": "{hex32}"}',
         "integrity sha512-{b64}==",
-        "token = \"{hex40}\"  # commit of the token service",
+        'token = "{hex40}"  # commit of the token service',
         "Merge {hex7} into {hex40} (tree {hex40})",
         "md5sum: {hex32}  release.tar.gz",
         "blob:https://app.acme.io/{uuid}",
@@ -301,7 +303,7 @@ NEGATIVE: dict[str, tuple[str, ...]] = {
         "git clone git@github.com:acme/app.git",
         "background: url(img/logo@2x.png)",
         "systemctl restart user@1000.service getty@tty1.service",
-        "@Override @property @pytest.mark.skip(reason=\"{n}\")",
+        '@Override @property @pytest.mark.skip(reason="{n}")',
         "std::collections::HashMap a::b::c crate::net::ip",
         "npm i @acme/ui@latest --registry https://npm.acme.io",
     ),
@@ -320,7 +322,7 @@ NEGATIVE: dict[str, tuple[str, ...]] = {
         "if (password === confirm.password) { token = next.token }",
         "task-runner-0123456789abcdefghij, risk-free, desk-{d8}",
         "def reset_password(token: str, secret_len: int = 32):",
-        "<input type=\"password\" name=\"password\" autocomplete=\"off\">",
+        '<input type="password" name="password" autocomplete="off">',
     ),
     "prose": (
         "The quick brown fox jumps over the lazy dog {n} times.",
@@ -363,10 +365,8 @@ def _value(rng: Rng, slot: str) -> tuple[str, str | None]:
     return _noise(rng, slot), None
 
 
-SLOTS = frozenset(
-    [*KINDS, "credentialurl", "credential40", "credential48", "n", "m", "uuid", "b64"]
-    + ["hex7", "hex16", "hex32", "hex40", "hex64", "d6", "d8", "d9", "d11", "d14", "d16"]
-)
+NOISE = ("n", "m", "uuid", "b64", "hex7", "hex16", "hex32", "hex40", "hex64", "d6", "d8", "d9", "d11", "d14", "d16")
+SLOTS = frozenset((*KINDS, "credentialurl", "credential40", "credential48", *NOISE))
 
 
 def fill(rng: Rng, template: str, genre: str) -> Line:

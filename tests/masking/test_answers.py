@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
+from masking.world import DONE, PATHS, World, chat, chunk, events
 
 from guards import upstream
-from masking.world import DONE, PATHS, World, chat, chunk, events
 
 MAIL = "bob.smith@acme.io"
 ASK = {"model": "m", "messages": [{"role": "user", "content": f"write to {MAIL} at 10.20.30.40 about TCK-123456"}]}
@@ -56,7 +56,9 @@ def test_a_placeholder_that_the_client_wrote_itself_is_not_given_out(world: Worl
 
 
 def test_whole_answers_are_masked(world: World) -> None:
-    body = '{"choices":[{"message":{"content":"ask %s","tool_calls":[{"function":{"arguments":"{\\"to\\":\\"%s\\"}"}}]}}]}'
+    body = (
+        '{"choices":[{"message":{"content":"ask %s","tool_calls":[{"function":{"arguments":"{\\"to\\":\\"%s\\"}"}}]}}]}'
+    )
     world.provider.answer = lambda _: upstream.Answer([body.replace("%s", MAIL).encode()])
     assert world.post({"messages": []}).body.decode() == body.replace("%s", "[EMAIL]")
     assert world.post({"messages": []}, project="comet").body.decode() == body.replace("%s", MAIL)
@@ -73,7 +75,9 @@ def test_an_answer_with_blocked_data_is_refused(world: World) -> None:
     world.provider.answer = lambda _: upstream.Answer([b'{"choices":[{"message":{"content":"4539 1488 0343 6467"}}]}'])
     reply = world.post({"messages": []}, project="blocking")
     assert (reply.status, reply.error["code"]) == (403, "answer_blocked")
-    stream = world.stream([chunk({"content": "it is 4539 1488 "}), chunk({"content": "0343 6467 ok"}), DONE], "blocking")
+    stream = world.stream(
+        [chunk({"content": "it is 4539 1488 "}), chunk({"content": "0343 6467 ok"}), DONE], "blocking"
+    )
     assert b"4539" not in stream
     assert [event["error"]["code"] for event in events(stream) if "error" in event] == ["answer_blocked"]
     assert stream.endswith(DONE)
@@ -88,7 +92,9 @@ def test_a_compressed_answer_is_not_let_through(world: World) -> None:
 
 
 def test_a_stream_without_anything_to_mask_is_not_changed(world: World) -> None:
-    calls = {"tool_calls": [{"index": 0, "id": "call_1", "type": "function", "function": {"name": "f", "arguments": ""}}]}
+    calls = {
+        "tool_calls": [{"index": 0, "id": "call_1", "type": "function", "function": {"name": "f", "arguments": ""}}]
+    }
     parts = [
         b": ping\n\n",
         chunk({"role": "assistant", "content": ""}),
@@ -117,7 +123,9 @@ def test_values_split_over_deltas_are_masked(world: World, size: int) -> None:
 
 
 def test_events_split_over_chunks_anywhere(world: World) -> None:
-    whole = b"".join([chunk({"content": f"to {MAIL[:5]}"}), chunk({"content": f"{MAIL[5:]} now"}), chunk({}, "stop"), DONE])
+    whole = b"".join(
+        [chunk({"content": f"to {MAIL[:5]}"}), chunk({"content": f"{MAIL[5:]} now"}), chunk({}, "stop"), DONE]
+    )
     for size in (1, 3, 17, 64, 200):
         stream = world.stream([whole[i : i + size] for i in range(0, len(whole), size)])
         assert chat(stream) == "to [EMAIL] now"
@@ -150,7 +158,9 @@ def test_tool_calls_reasoning_and_choices_each_have_their_own_text(world: World)
                 arguments[part["index"]] += part["function"]["arguments"]
     assert json.loads(arguments[0]) == {"to": "[EMAIL]", "n@": "a\n[EMAIL]"}
     assert json.loads(arguments[1]) == ["[EMAIL]"]
-    assert [c["finish_reason"] for e in events(stream) for c in e["choices"] if c.get("finish_reason")] == ["tool_calls"]
+    assert [c["finish_reason"] for e in events(stream) for c in e["choices"] if c.get("finish_reason")] == [
+        "tool_calls"
+    ]
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 8, 100])
@@ -184,7 +194,9 @@ def test_messages_stream(world: World) -> None:
     def arguments(piece: str) -> bytes:
         return event("content_block_delta", index=1, delta={"type": "input_json_delta", "partial_json": piece})
 
-    start = event("message_start", message={"id": "m", "role": "assistant", "content": [], "usage": {"input_tokens": 1}})
+    start = event(
+        "message_start", message={"id": "m", "role": "assistant", "content": [], "usage": {"input_tokens": 1}}
+    )
     end = [
         event("message_delta", delta={"stop_reason": "tool_use"}, usage={"output_tokens": 5}),
         event("message_stop"),
@@ -196,7 +208,9 @@ def test_messages_stream(world: World) -> None:
             text("write bo"),
             text("b@acme.io"),
             event("content_block_stop", index=0),
-            event("content_block_start", index=1, content_block={"type": "tool_use", "id": "t", "name": "f", "input": {}}),
+            event(
+                "content_block_start", index=1, content_block={"type": "tool_use", "id": "t", "name": "f", "input": {}}
+            ),
             arguments('{"a":"bob@acm'),
             arguments('e.io"}'),
             event("content_block_stop", index=1),
@@ -207,7 +221,9 @@ def test_messages_stream(world: World) -> None:
     assert "".join(d.get("text", "") for d in deltas) == "write [EMAIL]"
     assert "".join(d.get("partial_json", "") for d in deltas) == '{"a":"[EMAIL]"}'
     kinds = [e["type"] for e in events(stream)]
-    assert kinds.index("content_block_stop") > max(i for i, e in enumerate(events(stream)) if e.get("index") == 0 and "delta" in e)
+    assert kinds.index("content_block_stop") > max(
+        i for i, e in enumerate(events(stream)) if e.get("index") == 0 and "delta" in e
+    )
     assert stream.startswith(start)
     assert stream.endswith(b"".join(end))
 
@@ -219,7 +235,10 @@ def test_responses_stream(world: World) -> None:
     place = {"item_id": "i", "output_index": 0, "content_index": 0}
     whole = [
         event("response.output_text.done", **place, text=f"to {MAIL}"),
-        event("response.completed", response={"output": [{"content": [{"text": f"to {MAIL}"}]}], "usage": {"total_tokens": 9}}),
+        event(
+            "response.completed",
+            response={"output": [{"content": [{"text": f"to {MAIL}"}]}], "usage": {"total_tokens": 9}},
+        ),
     ]
     stream = world.stream(
         [
@@ -235,7 +254,11 @@ def test_responses_stream(world: World) -> None:
 
 def test_a_completion_stream(world: World) -> None:
     def part(text: str, finish: str | None = None) -> bytes:
-        event = {"id": "c", "object": "text_completion", "choices": [{"index": 0, "text": text, "finish_reason": finish}]}
+        event = {
+            "id": "c",
+            "object": "text_completion",
+            "choices": [{"index": 0, "text": text, "finish_reason": finish}],
+        }
         return b"data: " + json.dumps(event).encode() + b"\n\n"
 
     stream = world.stream([part("a bob@"), part("acme"), part(".io", "stop"), DONE])

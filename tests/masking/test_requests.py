@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 import pytest
-
 from masking.world import PATHS, World
 
 CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES, MESSAGES = PATHS
@@ -75,12 +74,12 @@ def test_every_text_is_masked_and_every_other_byte_stays(world: World, shape: st
 
 
 def test_arguments_are_json_within_json(world: World) -> None:
-    arguments = {"to": MAIL, "body": f"line\n{MAIL}\ttab \\ \"quoted\" ไทย", "card": 4539148803436467, "n": [1, 2.5]}
+    arguments = {"to": MAIL, "body": f'line\n{MAIL}\ttab \\ "quoted" ไทย', "card": 4539148803436467, "n": [1, 2.5]}
     sent = {"messages": [{"tool_calls": [{"function": {"name": "f", "arguments": json.dumps(arguments)}}]}]}
     received = json.loads(world.received(sent))
     expected = {
         "to": "[EMAIL]",
-        "body": "line\n[EMAIL]\ttab \\ \"quoted\" ไทย",
+        "body": 'line\n[EMAIL]\ttab \\ "quoted" ไทย',
         "card": "[CREDIT_CARD]",
         "n": [1, 2.5],
     }
@@ -119,7 +118,7 @@ def test_kinds_in_context(world: World, text: str, expected: str | None) -> None
 
 
 def test_a_large_body_in_pieces(world: World) -> None:
-    filler = "fn main() { println!(\"{}\", 42); } // ไทย\n" * 8_000
+    filler = 'fn main() { println!("{}", 42); } // ไทย\n' * 8_000
     body = {"messages": [{"role": "user", "content": filler + MAIL}, {"role": "user", "content": filler}]}
     received = json.loads(world.received(body))
     assert received["messages"][0]["content"] == filler + "[EMAIL]"

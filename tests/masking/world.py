@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from guards import upstream
 from guards.gateway import JSON, Gateway, Reply, Route, stock_binary, wasm_filter
+
+from guards import upstream
 
 CLUSTER = "outbound|443||atlas-a.dns"
 PATHS = ["/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses", "/v1/messages"]

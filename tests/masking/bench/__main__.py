@@ -13,12 +13,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from guards import upstream
 from guards.gateway import JSON, ROOT, Gateway, Route, bootstrap, key_auth, stock_binary, wasm_filter
 from masking.bench import accuracy, cost, picture
 from masking.bench.engines import builtin, ours, statistics
 from masking.corpus import lines, prose
 from masking.world import CLUSTER, KINDS, PATHS, ROUTES, World, headers
+
+from guards import upstream
 
 OUT = ROOT / "artifacts/masking"
 COUNTS = {"3 KB": 400, "100 KB": 30, "500 KB": 6}
@@ -26,7 +27,9 @@ ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 ANSWER = {
     "object": "chat.completion",
     "model": "m",
-    "choices": [{"index": 0, "message": {"role": "assistant", "content": "Done, nothing to add."}, "finish_reason": "stop"}],
+    "choices": [
+        {"index": 0, "message": {"role": "assistant", "content": "Done, nothing to add."}, "finish_reason": "stop"}
+    ],
     "usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15},
 }
 
@@ -131,10 +134,22 @@ def main() -> None:
             with gateway([made(directory, marked=True)], ROUTES, directory) as world:
                 scored = accuracy.score(world, corpus)
             result["accuracy"][engine] = {
-                kind: {"precision": scored.precision(kind), "recall": scored.recall(kind), "values": scored.wanted[kind]}
+                kind: {
+                    "precision": scored.precision(kind),
+                    "recall": scored.recall(kind),
+                    "values": scored.wanted[kind],
+                }
                 for kind in KINDS
             }
-            report += [f"== {engine}: missed", *scored.missed, f"== {engine}: masked though no value", *scored.false]
+            result["accuracy"][engine]["broken_bodies"] = len(scored.broken)
+            report += [
+                f"== {engine}: bodies that are no JSON any more",
+                *scored.broken,
+                f"== {engine}: missed",
+                *scored.missed,
+                f"== {engine}: masked though no value",
+                *scored.false,
+            ]
         result["corpus_lines"] = len(corpus)
     (OUT / "results.json").write_text(json.dumps(result, indent=1))
     (OUT / "accuracy.txt").write_text("\n".join(report))
@@ -144,7 +159,10 @@ def main() -> None:
 
 def table(result: dict[str, Any]) -> Iterator[str]:
     """The tables as text."""
-    for part, title in (("alone", "CPU ms per request: the engine alone in stock Envoy"), ("chain", "... in the chain")):
+    for part, title in (
+        ("alone", "CPU ms per request: the engine alone in stock Envoy"),
+        ("chain", "... in the chain"),
+    ):
         yield f"{title:60}" + "".join(f"{size:>10}" for size in COUNTS) + f"{'RSS MB':>10}"
         for engine, found in result[part].items():
             row = "".join(f"{found[size]['cpu_ms']:10.3f}" for size in COUNTS)
@@ -164,6 +182,8 @@ def table(result: dict[str, Any]) -> Iterator[str]:
         mine, theirs = (result["accuracy"][e][kind] for e in ("data-masking", "ai-data-masking"))
         figures = (mine["recall"], mine["precision"], theirs["recall"], theirs["precision"])
         yield f"{kind:12}{mine['values']:6}{'':21}" + "".join(f"{f:13.3f}" for f in figures)
+    mine, theirs = (result["accuracy"][e]["broken_bodies"] for e in ("data-masking", "ai-data-masking"))
+    yield f"bodies that are no JSON any more: data-masking {mine}, ai-data-masking {theirs}"
 
 
 if __name__ == "__main__":

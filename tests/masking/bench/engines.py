@@ -10,7 +10,6 @@ from pathlib import Path
 from ansible_collections.opsta.ai_gateway.plugins.module_utils.policy.ai_data_masking import KIND_PATTERNS
 from ansible_collections.opsta.ai_gateway.plugins.module_utils.sandbox.programs import HIGRESS
 from ansible_collections.opsta.ai_gateway.plugins.module_utils.sandbox.wasm import for_stock_envoy
-
 from guards.gateway import JSON, ROOT, stock_binary, wasm_filter
 from masking.world import KINDS
 
