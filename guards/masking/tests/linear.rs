@@ -1,0 +1,54 @@
+//! No input is slower than linear: twice the worst text takes about twice the time.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod common;
+use common::{engine, Bench};
+use masking::Side;
+use std::time::Instant;
+
+const RULES: &str = r#"{"hash_key":"0123456789abcdef","deny_words":["aaaaaaab","ลับมาก"],"rules":[
+    {"kind":"email"},{"kind":"phone"},{"kind":"ip"},{"kind":"api_key"},{"kind":"credential"},
+    {"kind":"credit_card"},{"kind":"iban"},{"kind":"national_id"},
+    {"name":"nested","regex":"(?:(?:a{1,9}){1,9}b?){1,9}c"},{"name":"ticket","regex":"TCK-[0-9]{2,400}x"}]}"#;
+
+const WORST: [&str; 16] = [
+    "a",
+    "1",
+    "@",
+    "a@",
+    "a@a.",
+    "1.",
+    "1 ",
+    "::",
+    "1:1",
+    "eyJ",
+    "sk-",
+    "password=",
+    "://a:",
+    "TCK-1",
+    "-----BEGIN PRIVATE KEY-----",
+    "[EMAIL_",
+];
+
+fn seconds(engine: &masking::Engine, text: &str) -> f64 {
+    let best = (0..3).map(|_| {
+        let start = Instant::now();
+        Bench::new(engine, Side::Request).text(text);
+        start.elapsed().as_secs_f64()
+    });
+    best.fold(f64::MAX, f64::min)
+}
+
+#[test]
+fn twice_the_text_takes_twice_the_time() {
+    let engine = engine(RULES);
+    for piece in WORST {
+        let text = piece.repeat(60_000 / piece.len());
+        let (once, twice) = (seconds(&engine, &text), seconds(&engine, &text.repeat(4)));
+        // Four times the text; quadratic time would be sixteen times, noise is allowed a factor of two.
+        assert!(
+            twice < once * 8.0 + 0.02,
+            "{piece:?}: {once:.4} s and {twice:.4} s for four times the text"
+        );
+    }
+}
