@@ -1,0 +1,166 @@
+"""Benchmark of one tick: the zipapp as it is shipped, a real Redis, a Prometheus-format source of generated data.
+
+Writes artifacts/budget-bench.json (raw numbers) and artifacts/budget-bench.svg. Exit code 1 when 100,000 consumers with
+5 models, all active, need more than 10 s or 512 MiB, or when the time does not follow the active consumers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlencode
+from urllib.request import urlopen
+
+import redis
+from bench_source import MODELS, PER_PROJECT, STEP
+
+TOKENS = sum(STEP.values()) * len(MODELS)
+MAX_SECONDS = 10
+MAX_MIB = 512
+
+
+def document(consumers: int) -> str:
+    budget = {"usd": "500000", "period": "month"}
+    projects = {}
+    for number in range(-(-consumers // PER_PROJECT)):
+        users = [f"u{i}" for i in range(number * PER_PROJECT, min((number + 1) * PER_PROJECT, consumers))]
+        group = {"models": list(MODELS), "member_budget": {"usd": "20"}, "budget": {"usd": "4000"}, "users": users}
+        projects[f"p{number}"] = {"org": f"o{number % 10}", "groups": {"all": group}}
+    prices = [{"model": model, "input": "2.5", "cache_read": "0.25", "output": "10"} for model in MODELS]
+    orgs = {f"o{number}": {"budget": budget | {"usd": "9000000"}} for number in range(10)}
+    return json.dumps({"version": 1, "site": "bench", "orgs": orgs, "projects": projects, "prices": prices})
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def running(command: list[str], port: int) -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                break
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+        try:
+            yield process
+        finally:
+            process.terminate()
+
+
+class Bench:
+    def __init__(self, consumers: int, zipapp: Path, where: Path) -> None:
+        self.consumers, self.zipapp = consumers, zipapp
+        self.config = where / f"bench-{consumers}.json"
+        self.config.write_text(document(consumers))
+        self.redis_port, self.port = free_port(), free_port()
+
+    def measure(self, shares: list[tuple[str, int]]) -> list[dict[str, object]]:
+        server = ["redis-server", "--port", str(self.redis_port), "--save", "", "--bind", "127.0.0.1"]
+        here = Path(__file__).parent
+        source = [sys.executable, str(here / "bench_source.py"), "--port", str(self.port)]
+        with running(server, self.redis_port), running([*source, "--consumers", str(self.consumers)], self.port):
+            client = redis.Redis(port=self.redis_port)
+            return [self._tick(client, name, active) for name, active in shares]
+
+    def _tick(self, client: redis.Redis, name: str, active: int) -> dict[str, object]:
+        urlopen(f"http://127.0.0.1:{self.port}/round", urlencode({"active": active}).encode()).read()
+        names = range(0, self.consumers, self.consumers // active) if active else []
+        pipe = client.pipeline(transaction=False)
+        for count, index in enumerate(names):
+            pipe.decrby(f"chat_quota:p{index // PER_PROJECT}.u{index}", TOKENS)
+            if count % 5000 == 0:
+                pipe.execute()
+        pipe.execute()
+        environment = {
+            "BUDGET_REDIS_URL": f"redis://127.0.0.1:{self.redis_port}/0",
+            "BUDGET_METRICS_URL": f"http://127.0.0.1:{self.port}",
+            "PATH": os.environ["PATH"],
+        }
+        # The environment's own packages are left out: the zipapp runs as on a stock image.
+        python = [os.path.realpath(sys.executable), "-I", str(self.zipapp), "--config", str(self.config), "run"]
+        begun = time.monotonic()
+        with subprocess.Popen(python, env=environment, stderr=subprocess.PIPE) as process:
+            assert process.stderr is not None
+            log = process.stderr.read()
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+        seconds = time.monotonic() - begun
+        assert process.returncode == 0, log.decode()
+        last = json.loads(log.splitlines()[-1])
+        expected = active * TOKENS
+        assert last["counted"] == expected, last
+        return {
+            "tick": name,
+            "consumers": self.consumers,
+            "models": len(MODELS),
+            "active": active,
+            "seconds": round(seconds, 2),
+            "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 2),
+            "mib": usage.ru_maxrss // 1024,
+            "redis_mib": int(client.info("memory")["used_memory"]) >> 20,
+            "booked_usd": last["booked_usd"],
+        }
+
+
+def svg(rows: list[dict[str, object]]) -> str:
+    bars, top = [], max(float(str(row["seconds"])) for row in rows)
+    for index, row in enumerate(rows):
+        y, seconds = 30 + index * 26, float(str(row["seconds"]))
+        label = f"{row['consumers']:,} consumers, {row['active']:,} active: {seconds} s, {row['mib']} MiB"
+        bars.append(
+            f'<rect x="10" y="{y}" width="{1 + 560 * seconds / top:.0f}" height="20" fill="#93b4f5"/>'
+            f'<text x="16" y="{y + 15}">{label}</text>'
+        )
+    height = 40 + 26 * len(rows)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 600 {height}" font-family="system-ui" font-size="13">'
+        f'<rect width="600" height="{height}" fill="#fff"/><text x="10" y="20">One tick of the budget controller</text>'
+        f"{''.join(bars)}</svg>"
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--zipapp", type=Path, required=True)
+    parser.add_argument("--artifacts", type=Path, required=True)
+    parser.add_argument("--large", type=int, default=1_000_000)
+    options = parser.parse_args()
+    options.artifacts.mkdir(parents=True, exist_ok=True)
+    n = 100_000
+    rows = Bench(n, options.zipapp, options.artifacts).measure(
+        [("first", 0), ("idle", 0), ("1 %", n // 100), ("10 %", n // 10), ("50 %", n // 2), ("all", n)]
+    )
+    if options.large:
+        big = options.large
+        rows += Bench(big, options.zipapp, options.artifacts).measure(
+            [("first", 0), ("idle", 0), ("1 %", big // 100), ("10 %", big // 10), ("all", big)]
+        )
+    (options.artifacts / "budget-bench.json").write_text(json.dumps({"cores": os.cpu_count(), "load": os.getloadavg(), "ticks": rows}, indent=1))
+    (options.artifacts / "budget-bench.svg").write_text(svg(rows))
+    for row in rows:
+        print(json.dumps(row))
+    by = {str(row["tick"]): row for row in rows if row["consumers"] == n}
+    everyone, few, none = (float(str(by[name]["cpu_seconds"])) for name in ("all", "10 %", "idle"))
+    slow = everyone > MAX_SECONDS or int(str(by["all"]["mib"])) > MAX_MIB
+    # A tenth of the consumers costs at most a fifth, beside what an idle tick costs.
+    uneven = few - none > (everyone - none) / 5
+    return int(slow or uneven)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
