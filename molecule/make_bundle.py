@@ -66,6 +66,7 @@ data:
 
 
 def crd(group: str, kind: str, plural: str, scope: str) -> dict[str, object]:
+    """Definition of a kind that takes anything."""
     schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
@@ -81,6 +82,7 @@ def crd(group: str, kind: str, plural: str, scope: str) -> dict[str, object]:
 
 
 def chart_files(entry: versions.Entry, app: str) -> dict[str, str]:
+    """Files of a stand-in chart, by path."""
     files = {
         "Chart.yaml": yaml.safe_dump(
             {
@@ -112,6 +114,7 @@ def chart_files(entry: versions.Entry, app: str) -> dict[str, str]:
 
 
 def write_chart(entry: versions.Entry, app: str, path: Path) -> None:
+    """Package a stand-in chart."""
     with tarfile.open(path, "w:gz") as archive:
         for name, text in chart_files(entry, app).items():
             member = tarfile.TarInfo(f"{entry.name}/{name}")
@@ -141,6 +144,7 @@ def main() -> None:
 
 
 def write_k3s(entry: versions.Entry, path: Path) -> None:
+    """Write the k3s stand-in under the locked version."""
     if entry.name == "k3s":
         path.write_text((ROOT / "molecule/stand_in/k3s").read_text().replace("@VERSION@", entry.version))
         path.chmod(0o755)

@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import yaml
@@ -41,7 +42,7 @@ def sh(*command: str | Path, check: bool = True) -> str:
     return done.stdout
 
 
-def until(what: str, ready, deadline_s: float) -> None:
+def until(what: str, ready: Callable[[], object], deadline_s: float) -> None:
     """Poll a condition until a deadline."""
     end = time.monotonic() + deadline_s
     while not ready():
@@ -114,7 +115,7 @@ class Scenario:
                 f"--bind-ro={WORK / 'programs'}:/opt/stand-in", "--link-journal=no",
             ],
             stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
-            preexec_fn=lambda: _enter_cgroup(f"aigw-{name}"),
+            preexec_fn=lambda: _enter_cgroup(f"aigw-{name}"),  # noqa: PLW1509 (no threads here)
         )  # fmt: skip
         (self.directory / f"{name}.pid").write_text(str(process.pid))
 
