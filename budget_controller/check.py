@@ -25,7 +25,7 @@ def check(config: Config, now: int) -> tuple[list[str], list[str]]:
         for scope in group.scopes:
             if scope.budget and standing.available(scope.budget, now) < request:
                 warnings.append(
-                    f"{scope.id}: {usd(standing.available(scope.budget, now))} USD do not pay for one worst-case request"
+                    f"{scope.id}: {usd(standing.available(scope.budget, now))} USD do not pay for one worst-case request"  # noqa: E501
                     f" of {group.id} ({usd(request)} USD)"
                 )
     spent: dict[str, int] = {}

@@ -36,7 +36,7 @@ def explain(config: Config, store: Store, consumer: str, now: int) -> str:
 
 def _verdict(group: Group, user: str, found: standing.Standing, row: Row, budgets: list[tuple[str, int, str]]) -> str:
     if group.is_blocked(user):
-        return "REFUSED: a kill switch (blocked: true) holds for this user, the group or the project; only editing the spec lifts it"
+        return "REFUSED: a kill switch (blocked: true) holds here; only editing the Project spec lifts it"
     if not found.priced:
         return "REFUSED: none of the group's models has a price, so nothing can be leased; add them to the prices"
     if not budgets:
@@ -46,13 +46,13 @@ def _verdict(group: Group, user: str, found: standing.Standing, row: Row, budget
     )
     balance = row.balance or 0
     if balance > 0:
-        return f"ALLOWED: {balance} tokens are leased now; {name} binds with {usd(max(0, left), 4)} USD left until {resets}"
+        return f"ALLOWED: {balance} tokens are leased now; {name} binds with {usd(max(0, left), 4)} USD left until {resets}"  # noqa: E501
     if left < found.worst:
         return f"REFUSED (403 by ai-quota): {name} is used up; it resets at {resets}, or raise it"
     return f"REFUSED (403 by ai-quota) until the next run: the lease is used up, {name} still has {usd(left, 4)} USD"
 
 
-def _budgets(config: Config, store: Store, group: Group, user: str, page: Page, now: int) -> list[tuple[str, int, str]]:
+def _budgets(store: Store, group: Group, user: str, page: Page, now: int) -> list[tuple[str, int, str]]:
     """(sentence, pico-dollars left, when it resets), tightest first."""
     found: list[tuple[str, int, str]] = []
     own = group.budget_of(user)

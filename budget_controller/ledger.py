@@ -44,7 +44,7 @@ class Page:
     ``seen`` maps ``<process>|<model>`` to the counters' last values in the order of KINDS. ``pending`` and ``surplus``
     are lots [time, tokens]; ``unattributed`` lots are [time, tokens, price]. ``booked`` maps period keys to pico-dollars,
     ``models`` month -> model -> pico-dollars.
-    """
+    """  # noqa: E501
 
     path: Path
     worst: int = 0
@@ -124,7 +124,7 @@ class Booking:
 Usage = Mapping[str, list[int]]
 
 
-def count(page: Page, usage: Usage, at: int, find: Finder, unknown_rate: int, zone: str, booking: Booking) -> None:
+def count(page: Page, usage: Usage, at: int, find: Finder, unknown_rate: int, zone: str, booking: Booking) -> None:  # noqa: PLR0913, PLR0917
     """Book what the counters gained up to ``at``; a page that is already past ``at`` is left alone.
 
     ``unknown_rate`` is what a token of a model without a price costs: the project's worst.
@@ -151,7 +151,7 @@ def count(page: Page, usage: Usage, at: int, find: Finder, unknown_rate: int, zo
         _cover(page, tokens, at, zone, booking)
 
 
-def debit(page: Page, expected: int | None, balance: int | None, held: int, at: int, booking: Booking) -> None:
+def debit(page: Page, expected: int | None, balance: int | None, held: int, at: int, booking: Booking) -> None:  # noqa: PLR0913, PLR0917
     """Take in what the gateway moved since the controller last left the balance at ``expected``.
 
     A missing balance says nothing about spend: what it leased is gone, and the counters tell what was used. A balance

@@ -25,7 +25,7 @@ th,td{padding:.35rem .6rem;text-align:right;border-bottom:1px solid var(--line);
 th{color:var(--soft);font-weight:500;font-size:.85rem}th:nth-child(-n+2),td:nth-child(-n+2){text-align:left}
 svg{width:100%;height:auto;display:block}svg text{fill:var(--soft);font:11px system-ui,sans-serif}
 .bad{color:var(--bad)}.good{color:var(--good)}
-"""
+"""  # noqa: E501
 
 
 def render(view: View, users: int = 200) -> str:
@@ -35,7 +35,7 @@ def render(view: View, users: int = 200) -> str:
     last = view.head.last.get("at")
     age = "no run has finished yet" if last is None else f"last run {escape(periods.stamp(int(last), 'UTC'))}"
     parts = [
-        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width,initial-scale=1'>",
+        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width,initial-scale=1'>",  # noqa: E501
         f"<title>Budgets of {site}</title><style>{_STYLE}</style><main><h1>Budgets of {site}</h1>",
         f"<p>As of {moment}, {age}. Amounts in USD; forecasts assume that spending goes on as it did.</p>",
         _warnings(view),
@@ -64,10 +64,10 @@ def _card(line: Line) -> str:
     percent = line.spent * 100 // limit if limit else 0
     return (
         f"<section class=card><h3>{escape(line.kind)} {escape(line.name)}</h3>"
-        f"<b>{usd(line.spent)}</b> of {usd(limit)} ({percent} %), <span class={'bad' if left <= 0 else 'good'}>{usd(left)} left</span>"
+        f"<b>{usd(line.spent)}</b> of {usd(limit)} ({percent} %), <span class={'bad' if left <= 0 else 'good'}>{usd(left)} left</span>"  # noqa: E501
         f"{_meter(line)}{_curve(line)}"
         f"<small>leased {usd(line.leased)}, waiting {usd(line.waiting)}, unattributed {usd(line.unattributed)}<br>"
-        f"forecast <span class={'bad' if over else 'good'}>{usd(line.forecast)}</span> by {escape(periods.stamp(line.resets, line.zone))}</small>"
+        f"forecast <span class={'bad' if over else 'good'}>{usd(line.forecast)}</span> by {escape(periods.stamp(line.resets, line.zone))}</small>"  # noqa: E501
         "</section>"
     )
 
@@ -82,7 +82,7 @@ def _meter(line: Line) -> str:
         at += width
     label = f"{line.name}: spent {usd(line.spent)} of {usd(limit)}"
     return (
-        f'<svg viewBox="0 0 1000 40" role="img" aria-label="{escape(label)}" preserveAspectRatio="none" style="height:.6rem;margin:.4rem 0">'
+        f'<svg viewBox="0 0 1000 40" role="img" aria-label="{escape(label)}" preserveAspectRatio="none" style="height:.6rem;margin:.4rem 0">'  # noqa: E501
         f'<rect width="1000" height="40" fill="var(--line)"/>{"".join(bars)}</svg>'
     )
 
@@ -105,14 +105,14 @@ def _curve(line: Line) -> str:
         return f"{6 + day * (width - 12) // total_days},{height - 16 - max(0, amount) * (height - 26) // top}"
 
     path = " ".join(xy(day, amount) for day, amount in points)
-    limit = f'<line x1="6" x2="{width - 6}" y1="{xy(0, line.limit).partition(",")[2]}" y2="{xy(0, line.limit).partition(",")[2]}"'
+    limit = f'<line x1="6" x2="{width - 6}" y1="{xy(0, line.limit).partition(",")[2]}" y2="{xy(0, line.limit).partition(",")[2]}"'  # noqa: E501
     forecast = f"{xy(*points[-1])} {xy(total_days, line.forecast)}"
     return (
         f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="spend of {escape(line.name)} by day">'
         f'{limit} stroke="var(--bad)" stroke-dasharray="2 3"/><text x="8" y="10">{usd(top)}</text>'
         f'<polyline points="{forecast}" fill="none" stroke="var(--soft)" stroke-dasharray="4 4"/>'
         f'<polyline points="{path}" fill="none" stroke="var(--spent)" stroke-width="2"/>'
-        f'<text x="6" y="{height - 2}">{first:%d %b}</text><text x="{width - 6}" y="{height - 2}" text-anchor="end">{end:%d %b}</text></svg>'
+        f'<text x="6" y="{height - 2}">{first:%d %b}</text><text x="{width - 6}" y="{height - 2}" text-anchor="end">{end:%d %b}</text></svg>'  # noqa: E501
     )
 
 
@@ -124,7 +124,7 @@ def _bars(items: list[tuple[str, int]]) -> str:
     for index, (name, amount) in enumerate(items[:20]):
         y = index * 26
         rows.append(
-            f'<rect x="0" y="{y + 4}" width="{max(0, amount) * 380 // top + 2}" height="18" rx="3" fill="var(--leased)"/>'
+            f'<rect x="0" y="{y + 4}" width="{max(0, amount) * 380 // top + 2}" height="18" rx="3" fill="var(--leased)"/>'  # noqa: E501
             f'<text x="6" y="{y + 17}" style="fill:var(--ink)">{escape(name)}  {usd(amount)}</text>'
         )
     return f'<svg viewBox="0 0 480 {26 * len(rows)}" role="img" aria-label="spend">{"".join(rows)}</svg>'

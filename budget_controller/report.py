@@ -37,7 +37,7 @@ def table(view: View, users: int = 20) -> str:
         rows += [_cells(line) for line in shown]
     widths = [max(len(row[i]) for row in rows) for i in range(len(COLUMNS))]
     text = [
-        "  ".join(cell.ljust(width) if i < 3 else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths, strict=True))).rstrip()
+        "  ".join(cell.ljust(width) if i < 3 else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths, strict=True))).rstrip()  # noqa: E501
         for row in rows
     ]  # fmt: skip
     text.insert(1, "  ".join("-" * width for width in widths))

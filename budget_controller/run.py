@@ -76,7 +76,7 @@ def tick(config: Config, store: Store, source: Source, now: int, progress: Progr
     return _Tick(config, store, source, head, max(at, head.cursor), progress).run()
 
 
-def rebuild(
+def rebuild(  # noqa: PLR0913, PLR0917
     config: Config, store: Store, source: Source, now: int, progress: Progress = lambda *_: None, hop: int = 21_600
 ) -> Head:
     """Write the ledger anew from the counters of all current periods. Balances are not touched, leases are void.
@@ -104,7 +104,7 @@ def rebuild(
 class _Tick:
     """The state of one tick."""
 
-    def __init__(self, config: Config, store: Store, source: Source, head: Head, at: int, progress: Progress) -> None:
+    def __init__(self, config: Config, store: Store, source: Source, head: Head, at: int, progress: Progress) -> None:  # noqa: PLR0913, PLR0917
         self.config, self.store, self.source, self.head, self.at = config, store, source, head, at
         self.progress = progress
         self.standings = standing.standings(config, at)
@@ -135,7 +135,7 @@ class _Tick:
         return self.summary
 
     def count_only(self) -> None:
-        """Book counters up to ``at``, as a rebuild does: no balances, no leases. Time without any metrics is skipped."""
+        """Book counters up to ``at``, as a rebuild does: no balances, no leases. Time without any metrics is skipped."""  # noqa: E501
         steps, restarted = self._steps()
         if not self.head.processes and not self.source.totals(self.at):
             return
@@ -550,7 +550,7 @@ class _Tick:
 
 
 def _last_before_gap(moments: Sequence[int], at: int) -> Iterator[int]:
-    """Where scrapes were missed or are overdue: the last second (of ms) before, when the process could still be read."""
+    """Where scrapes were missed or are overdue: the last second (of ms) before, when the process could still be read."""  # noqa: E501
     gaps = [later - earlier for earlier, later in pairwise(moments)]
     usual = min(gaps, default=0)
     for moment, gap in zip(moments, [*gaps, at * 1000 - moments[-1]], strict=True):

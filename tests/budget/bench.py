@@ -150,7 +150,9 @@ def main() -> int:
         rows += Bench(big, options.zipapp, options.artifacts).measure(
             [("first", 0), ("idle", 0), ("1 %", big // 100), ("10 %", big // 10), ("all", big)]
         )
-    (options.artifacts / "budget-bench.json").write_text(json.dumps({"cores": os.cpu_count(), "load": os.getloadavg(), "ticks": rows}, indent=1))
+    (options.artifacts / "budget-bench.json").write_text(
+        json.dumps({"cores": os.cpu_count(), "load": os.getloadavg(), "ticks": rows}, indent=1)
+    )
     (options.artifacts / "budget-bench.svg").write_text(svg(rows))
     for row in rows:
         print(json.dumps(row))

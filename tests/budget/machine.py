@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from world import (
     ABOVE,
-    BEGIN,
     CONSUMERS,
     DEAREST,
     DOCUMENT,
@@ -23,7 +22,6 @@ from world import (
     World,
     day,
     month,
-    scopes_of,
 )
 
 from budget_controller import config as configuration
@@ -34,7 +32,7 @@ from budget_controller.store import Store
 PICO = 10**12
 
 
-class Crash(Exception):
+class CrashError(Exception):
     """The controller's process dies."""
 
 
@@ -80,7 +78,7 @@ class Ledger(RuleBasedStateMachine):
     @rule(who=consumers, model=st.sampled_from(["m1", "m1", "m1", "m2-2026-08-06", "mystery"]), reported=st.tuples(*[tokens] * 4),
           ends=st.booleans(), hangs_up=st.integers(0, 9).map(lambda n: n == 9))  # fmt: skip
     def request(self, who: str, model: str, reported: tuple[int, ...], ends: bool, hangs_up: bool) -> None:
-        if who != "atlas.alice" and who != "atlas.bob" and model.startswith("m2"):
+        if who not in {"atlas.alice", "atlas.bob"} and model.startswith("m2"):
             model = "m1"
         if len(self.world.flying(who)) >= 2:
             return
@@ -167,11 +165,11 @@ class Ledger(RuleBasedStateMachine):
     @rule(call=st.integers(1, 40))
     def controller_crashes(self, call: int) -> None:
         def die() -> None:
-            raise Crash
+            raise CrashError
 
         try:
             self._tick(hook=Hooked(call, die))
-        except Crash:
+        except CrashError:
             self.clean = False
 
     @rule(call=st.integers(1, 40), later=st.booleans())
@@ -324,6 +322,3 @@ class Ledger(RuleBasedStateMachine):
             ]
             now = self._month().decode()
             assert int(stored.get(f"s:{now}".encode(), 0)) == sum(page[8].get(now, 0) for page in members), scope
-
-
-assert BEGIN and scopes_of

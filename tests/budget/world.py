@@ -168,7 +168,7 @@ class World:
         if request.life != self.life:
             request.lost = True  # its gateway is gone, and what it counted with it
             return
-        series = (request.consumer, request.model, "route-%d" % (request.reported % 2))
+        series = (request.consumer, request.model, f"route-{request.reported % 2}")
         row = self.counters.setdefault(series, [0] * KINDS)
         for kind, tokens in enumerate(request.tokens):
             row[kind] += tokens
@@ -258,7 +258,7 @@ class World:
             found[consumer, model] += row[kind]
         return found
 
-    def totals(self, at: int) -> dict[tuple[str, str], tuple[int, int]]:
+    def totals(self, _at: int) -> dict[tuple[str, str], tuple[int, int]]:
         return {}
 
     # -- the truth -------------------------------------------------------------------------------------------------

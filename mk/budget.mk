@@ -1,0 +1,20 @@
+# The budget controller: its tests run against a Redis of their own.
+TESTS += test-budget
+LINTS += lint-budget
+BENCHES += bench-budget
+
+BUDGET_ZIPAPP := $(BUILD)/budget-controller.pyz
+
+.PHONY: test-budget lint-budget bench-budget budget-tools
+budget-tools: setup
+	$(call APT,redis-server)
+
+test-budget: budget-tools ## the budget controller: ledger properties, mutations, commands
+	PYTHONPATH=$(BUILD)/collections:tests/budget:. $(PYTHON) -m pytest tests/budget
+
+lint-budget: setup ## mypy --strict on the budget controller
+	$(VENV)/bin/mypy --strict budget_controller
+
+bench-budget: budget-tools ## one tick for 100,000 and 1,000,000 consumers, under artifacts/
+	$(PYTHON) -m budget_controller.bundle $(BUDGET_ZIPAPP)
+	PYTHONPATH=tests/budget $(PYTHON) tests/budget/bench.py --zipapp $(BUDGET_ZIPAPP) --artifacts artifacts
