@@ -6,7 +6,6 @@ strings, so that no reader makes floats of them. The document's fields are descr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -99,11 +98,11 @@ def _price(price: Price) -> Json:
     if price.valid_until:
         found["valid_until"] = _midnight(price.valid_until + timedelta(days=1), "UTC")
     if price.tiers:
-        found["tiers"] = [{"above_input_tokens": tier.above_input_tokens} | _rates(tier) for tier in price.tiers]
+        found["tiers"] = [_rates(tier) | {"above_input_tokens": tier.above_input_tokens} for tier in price.tiers]
     return found
 
 
-def _rates(rates: Price | PriceTier) -> Mapping[str, str]:
+def _rates(rates: Price | PriceTier) -> Json:
     amounts: dict[str, Decimal | None] = {
         "input": rates.input,
         "output": rates.output,
