@@ -15,5 +15,5 @@ lint-python: setup ## ruff, mypy, and the layers of module_utils
 	$(VENV)/bin/lint-imports --no-cache >$(BUILD)/lint-imports.log || { cat $(BUILD)/lint-imports.log; exit 1; }
 	MYPYPATH=$(BUILD)/collections $(VENV)/bin/mypy -p ansible_collections.opsta.ai_gateway.plugins.module_utils
 
-lint-ansible: setup ## ansible-lint, profile production
-	$(VENV)/bin/ansible-lint --offline
+lint-ansible: collections ## ansible-lint, profile production
+	ANSIBLE_INVENTORY_UNPARSED_FAILED=false $(VENV)/bin/ansible-lint --offline
