@@ -7,7 +7,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from machine import Ledger
 
 SETTINGS = settings(
-    max_examples=15,
+    max_examples=60,
     stateful_step_count=40,
     deadline=None,
     derandomize=True,
