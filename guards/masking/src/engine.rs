@@ -38,7 +38,6 @@ pub struct Rule {
 /// What a literal of the automaton stands for.
 #[derive(Clone, Copy, Debug)]
 enum Trigger {
-    Digit,
     At,
     Colon,
     Key(u16),
@@ -85,6 +84,8 @@ pub struct Engine {
     customs: Vec<Option<Custom>>,
     searched: Vec<u16>,
     wanted: Wanted,
+    // Whether some kind begins with a digit.
+    digits: bool,
     email: Option<(u16, bool)>,
     ip: Option<(u16, bool)>,
     api_key: Option<u16>,
@@ -110,6 +111,7 @@ impl Engine {
             customs: Vec::new(),
             searched: Vec::new(),
             wanted: Wanted::default(),
+            digits: false,
             email: None,
             ip: None,
             api_key: None,
@@ -222,15 +224,13 @@ impl Engine {
             triggers.push(trigger);
         };
         let w = &self.wanted;
-        let numbers = w
+        self.digits = w
             .phone
             .or(w.card)
             .or(w.iban)
             .or(w.national_id)
-            .or(self.ip.map(|i| i.0));
-        if numbers.is_some() {
-            (b'0'..=b'9').for_each(|digit| add(&[digit], Trigger::Digit));
-        }
+            .or(self.ip.map(|i| i.0))
+            .is_some();
         if self.email.is_some() {
             add(b"@", Trigger::At);
         }
@@ -277,7 +277,9 @@ impl Engine {
         self.held.sort();
         self.longest_held = self.held.iter().map(Vec::len).max().unwrap_or(0);
         if literals.is_empty() {
-            return Ok(());
+            // Nothing but numbers or searched regexes: a literal that no text holds keeps the scan one loop.
+            literals.push(vec![0xFF, 0xFF]);
+            self.triggers.push(Trigger::Deny);
         }
         let automaton = DFA::builder().ascii_case_insensitive(true).build(&literals);
         self.automaton = Some(automaton.map_err(|_| Refused("too many words and rules".to_owned()))?);
@@ -302,11 +304,30 @@ impl Engine {
         let Ok(mut state) = automaton.start_state(Anchored::No) else {
             return;
         };
+        let mut within_number = false;
         for (i, &byte) in view.text.iter().enumerate() {
+            let digit = byte.is_ascii_digit();
+            if digit && !within_number && self.digits {
+                self.digit(view, i, scratch);
+            }
+            within_number = digit;
             state = automaton.next_state(Anchored::No, state, byte);
             if automaton.is_special(state) && automaton.is_match(state) {
                 self.matched(automaton, state, view, i + 1, scratch);
             }
+        }
+    }
+
+    // The digit at `start` is the first of its run.
+    fn digit(&self, view: &View, start: usize, scratch: &mut Scratch) {
+        if numbers::short(view, start) {
+            return;
+        }
+        let mut found = |rule: u16, span: Span| scratch.candidates.push(Match { rule, span });
+        numbers::find(view, start, &self.wanted, &mut found);
+        if let Some((rule, exempt)) = self.ip {
+            let address = ip::find_v4(view, start, exempt);
+            address.into_iter().for_each(|s| found(rule, s));
         }
     }
 
@@ -325,17 +346,6 @@ impl Engine {
         let candidates = &mut scratch.candidates;
         let mut found = |rule: u16, span: Span| candidates.push(Match { rule, span });
         match trigger {
-            Trigger::Digit => {
-                if before(view.text, start).is_ascii_digit() {
-                    return;
-                }
-                numbers::find(view, start, &self.wanted, &mut found);
-                if let Some((rule, exempt)) = self.ip {
-                    ip::find_v4(view, start, exempt)
-                        .into_iter()
-                        .for_each(|s| found(rule, s));
-                }
-            }
             Trigger::At => {
                 if let Some((rule, exempt)) = self.email {
                     email::find(view, start, exempt)

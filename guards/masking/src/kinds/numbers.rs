@@ -210,6 +210,27 @@ pub fn luhn(digits: &[u8]) -> bool {
     sum.rem_euclid(10) == 0
 }
 
+/// True when the number at `i` is too short for any kind and nothing continues it: most numbers of code and prose.
+pub fn short(view: &View, i: usize) -> bool {
+    let text = view.text;
+    let mut j = i;
+    while at(text, j).is_ascii_digit() {
+        j += 1;
+        if j - i >= 6 {
+            return false;
+        }
+    }
+    if j + 2 > text.len() && !view.whole || before(text, i).is_ascii_uppercase() {
+        return false;
+    }
+    let then = at(text, j + 1);
+    match at(text, j) {
+        b')' => false,
+        b' ' | b'.' | b'-' => !(then.is_ascii_digit() || then == b'('),
+        _ => true,
+    }
+}
+
 /// Everything that begins with the digit at `i`, the first of its run.
 pub fn find(view: &View, i: usize, wanted: &Wanted, found: &mut impl FnMut(u16, Span)) {
     let text = view.text;
