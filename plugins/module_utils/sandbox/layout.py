@@ -14,7 +14,7 @@ class Layout:
 
     def make(self) -> None:
         """Make the directories that services write to; for the owner's eyes only."""
-        for name in ("", "envoy", "log", "run", "redis", "prometheus", "services"):
+        for name in ("", "envoy", "log", "run", "redis", "prometheus", "prometheus/targets", "services"):
             (self.root / name).mkdir(parents=True, exist_ok=True, mode=0o700)
 
     @property
@@ -41,6 +41,10 @@ class Layout:
     def secrets(self) -> Path:
         """Minted keys; the owner's eyes only."""
         return self.root / "secrets.json"
+
+    def mounted(self, config_map: str, key: str) -> Path:
+        """Where a service finds one entry of a ConfigMap, as in a container it would find a mounted file."""
+        return self.root / "configmaps" / config_map / key
 
     @property
     def objects(self) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 
 from ..plan import Plan, make_plan
 from ..policy import desired_objects
+from ..policy.objects import LABEL_PROJECT
 from ..secret import Secrets, minted
 from ..spec import Site, load_site
 from .access import access, summary
@@ -64,6 +65,7 @@ class Prepared:
             layout.objects: json.dumps(self.objects, indent=1),
             layout.access: json.dumps(reached, indent=1),
             layout.summary: summary(self.site, reached, ports),
+            **{layout.mounted(name, key): text for name, key, text in _for_services(self.objects)},
         }
 
 
@@ -102,6 +104,14 @@ def carry_out(prepared: Prepared, *, dry: bool) -> tuple[str, ...]:
         if replace_if_changed(path, text, dry=dry):
             changed.append(path.name)
     return tuple(changed)
+
+
+def _for_services(objects: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str, str]]:
+    """Name, key and text of what the site's ConfigMaps hold; a Project's own are records that no service reads."""
+    for obj in objects:
+        metadata = obj["metadata"]
+        if obj["kind"] == "ConfigMap" and LABEL_PROJECT not in metadata["labels"]:
+            yield from ((metadata["name"], key, text) for key, text in obj["data"].items())
 
 
 def _load(path: Path, default: Any) -> Any:
