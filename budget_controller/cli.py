@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TextIO
 
 from . import alerts, check, config, explain, logs, metrics, money, page, report, run, serve, transfer, view
-from .errors import ConfigError, ControllerError, SourceError, StoreError, Superseded
+from .errors import ControllerError, SourceError, StoreError, Superseded
 from .sources import Prometheus, SourceSettings
 from .store import Head, Store
 
@@ -136,7 +136,7 @@ def _import(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    errors, warnings = check.check(_config(options), int(time.time()))
+    errors, warnings = check.check(config.load(options.config), int(time.time()))
     for sentence in errors:
         sys.stdout.write(f"error: {sentence}\n")
     for sentence in warnings:
@@ -151,15 +151,8 @@ def _serve(options: argparse.Namespace) -> int:
     return 0
 
 
-def _config(options: argparse.Namespace) -> config.Config:
-    try:
-        return config.parse(options.config.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError([f"$: cannot be read: {error}"]) from None
-
-
 def _open(options: argparse.Namespace) -> tuple[config.Config, Store]:
-    settings = _config(options)
+    settings = config.load(options.config)
     url = os.environ.get(REDIS_URL)
     if not url:
         raise StoreError(f"the environment variable {REDIS_URL} must hold the Redis URL")

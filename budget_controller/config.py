@@ -5,10 +5,12 @@ Parsing reports every fault at once and refuses a version newer than it knows. A
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -124,24 +126,54 @@ class Config:
         return frozenset(found)
 
 
-def parse(text: str) -> Config:
-    """The configuration of ``text``; raises ConfigError naming every fault."""
+def load(path: Path) -> Config:
+    """The configuration in the file, with its Projects from ``projects-<n>.json`` beside it where it has ``parts``."""
     try:
-        document = json.loads(text, parse_float=Decimal, parse_constant=str)
-    except json.JSONDecodeError as error:
-        raise ConfigError([f"$: is not JSON: {error}"]) from None
-    if not isinstance(document, dict):
-        raise ConfigError(["$: must be an object"])
+        return parse(
+            path.read_text(encoding="utf-8"), lambda number: path.with_name(f"projects-{number}.json").read_bytes()
+        )
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError([f"$: cannot be read: {error}"]) from None
+
+
+def parse(text: str, part: Callable[[int], bytes] | None = None) -> Config:
+    """The configuration of ``text``; ``part`` reads the n-th of its parts. Raises ConfigError naming every fault."""
+    document = _object(text)
     version = document.get("version")
     if isinstance(version, int) and version > VERSION:
         raise ConfigError(
             [f"$.version: is {version}, and this controller knows versions up to {VERSION}: update the controller"]
         )
+    if part is not None and "parts" in document:
+        document["projects"] = _projects(document.pop("parts"), part)
     reader = _Reader()
     config = reader.site(document)
     if reader.problems:
         raise ConfigError(reader.problems)
     return config
+
+
+def _object(text: str | bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(text, parse_float=Decimal, parse_constant=str)
+    except ValueError as error:
+        raise ConfigError([f"$: is not JSON: {error}"]) from None
+    if not isinstance(document, dict):
+        raise ConfigError(["$: must be an object"])
+    return document
+
+
+def _projects(digests: Any, part: Callable[[int], bytes]) -> dict[str, Any]:
+    """The Projects of all parts. While a change is applied, parts of two times may be there: then none is believed."""
+    if not isinstance(digests, list):
+        raise ConfigError(["$.parts: must be a list of SHA-256 digests"])
+    found: dict[str, Any] = {}
+    for number, digest in enumerate(digests, 1):
+        text = part(number)
+        if hashlib.sha256(text).hexdigest() != digest:
+            raise ConfigError([f"$.parts[{number - 1}]: another version of this part is there; try again in a while"])
+        found |= _object(text)
+    return found
 
 
 class _Reader:

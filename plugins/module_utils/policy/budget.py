@@ -6,6 +6,9 @@ strings, so that no reader makes floats of them. The document's fields are descr
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -13,10 +16,65 @@ from zoneinfo import ZoneInfo
 
 from ..spec import Budget, Gateway, Group, Price, Project, Site
 from ..spec.model import PriceTier
+from .objects import Object, build
+from .plugin import PolicyError
 from .quota import KEY_PREFIX
 
 VERSION = 1
 Json = dict[str, Any]
+#: The ConfigMap with DOCUMENT; where that would be too large, ``NAME-<n>`` hold its Projects as ``projects-<n>.json``.
+NAME = "budget-config"
+DOCUMENT = "budget.json"
+#: A ConfigMap holds 1 MiB; the rest is room for its metadata.
+PART_BYTES = 900_000
+#: So many numbered ConfigMaps the role mounts: about 700,000 users.
+MAX_PARTS = 12
+
+
+def budget_objects(site: Site) -> Iterator[Object]:
+    """The document as ConfigMaps: one, or with its Projects in numbered ones beside it.
+
+    The document then names the SHA-256 of each part in ``parts``, so a reader sees when they are of different times.
+    Raises PolicyError when a Project or the whole is too large.
+    """
+    document = budget_config(site)
+    if len(_text(document)) <= PART_BYTES:
+        yield _config_map(site, NAME, DOCUMENT, _text(document))
+        return
+    parts = [_text(part) for part in _parts(document.pop("projects"))]
+    if len(parts) > MAX_PARTS:
+        raise PolicyError(
+            f"the budgets of all Projects are {len(parts)} ConfigMaps, and the controller reads {MAX_PARTS}"
+        )
+    document["parts"] = [hashlib.sha256(text.encode()).hexdigest() for text in parts]
+    yield _config_map(site, NAME, DOCUMENT, _text(document))
+    for number, text in enumerate(parts, 1):
+        yield _config_map(site, f"{NAME}-{number}", f"projects-{number}.json", text)
+
+
+def _config_map(site: Site, name: str, file: str, text: str) -> Object:
+    return build("v1", "ConfigMap", name, site.gateway.site, data={file: text})
+
+
+def _parts(projects: Json) -> Iterator[Json]:
+    part: Json = {}
+    size = 0
+    for name, project in projects.items():
+        more = len(_text({name: project}))
+        if more > PART_BYTES:
+            raise PolicyError(
+                f"projects/{name}.yml: its budgets are {more:,} bytes, above {PART_BYTES:,}; split the Project"
+            )
+        if size + more > PART_BYTES:
+            yield part
+            part, size = {}, 0
+        part[name] = project
+        size += more
+    yield part
+
+
+def _text(value: Json) -> str:
+    return json.dumps(value, separators=(",", ":"))
 
 
 def budget_config(site: Site) -> Json:

@@ -9,6 +9,7 @@ from datetime import datetime
 from ..members import Tenant, tenant_at
 from ..secret import Secrets, check, needed_by
 from ..spec import Project, Site
+from .budget import budget_objects
 from .chain import CHAIN
 from .key_auth import key_secret
 from .objects import Object, build, encoded
@@ -29,6 +30,7 @@ def desired_objects(site: Site, secrets: Secrets, *, now: datetime) -> tuple[Obj
 def _objects(site: Site, tenants: Sequence[Tenant], secrets: Secrets) -> Iterator[Object]:
     yield mcp_bridge(site)
     yield custom_response_filter(site)
+    yield from budget_objects(site)
     for plugin in CHAIN:
         yield from wasm_plugins(plugin, site, tenants)
     for tenant in tenants:
