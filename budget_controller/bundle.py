@@ -15,6 +15,8 @@ from pathlib import Path
 LIMIT = 1 << 20
 PACKAGES = ("budget_controller", "redis", "urllib3")
 _MAIN = "import sys\nfrom budget_controller.cli import main\nsys.exit(main())\n"
+# redis's asynchronous client, imported and never used here, wants this package before Python 3.11.3.
+_ASYNC_TIMEOUT = 'from asyncio import timeout\n\n__all__ = ["timeout"]\n'
 _DATE = (1980, 1, 1, 0, 0, 0)
 
 
@@ -24,6 +26,7 @@ def bundle() -> bytes:
     out.write(b"#!/usr/bin/env python3\n")
     with zipfile.ZipFile(out, "w") as archive:
         _put(archive, "__main__.py", _MAIN.encode())
+        _put(archive, "async_timeout.py", _ASYNC_TIMEOUT.encode())
         for package in PACKAGES:
             root = _root(package)
             for path in sorted(root.rglob("*.py")):

@@ -16,6 +16,7 @@ from .sources import Prometheus, SourceSettings
 from .store import Head, Store
 
 REDIS_URL = "BUDGET_REDIS_URL"
+REDIS_PASSWORD = "BUDGET_REDIS_PASSWORD"  # noqa: S105 - the variable's name
 METRICS_URL = "BUDGET_METRICS_URL"
 METRICS_TENANT = "BUDGET_METRICS_TENANT"
 WEBHOOK_URL = "BUDGET_WEBHOOK_URL"
@@ -53,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     command("import", _import, "replace the ledger by an exported one from standard input")
     command("check", _check, "are prices and budgets sane?")
     serving = command("serve", _serve, "/metrics, /report and /healthz over HTTP, read from the ledger")
+    serving.add_argument("--address", default="", help="listen only here; on all addresses by default")
     serving.add_argument("--port", type=int, default=8080)
     return parser
 
@@ -146,17 +148,22 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    settings, store = _open(options)
-    serve.serve(settings, store, options.port, lambda: int(time.time()))
+    address = (options.address, options.port)
+    with serve.server(options.config, _store, address, lambda: int(time.time())) as running:
+        running.serve_forever()
     return 0
 
 
 def _open(options: argparse.Namespace) -> tuple[config.Config, Store]:
     settings = config.load(options.config)
+    return settings, _store(settings)
+
+
+def _store(settings: config.Config) -> Store:
     url = os.environ.get(REDIS_URL)
     if not url:
         raise StoreError(f"the environment variable {REDIS_URL} must hold the Redis URL")
-    return settings, Store.connect(url, settings.quota_prefix)
+    return Store.connect(url, settings.quota_prefix, password=os.environ.get(REDIS_PASSWORD) or None)
 
 
 def _source() -> Prometheus:

@@ -117,7 +117,7 @@ class Booking:
     counted: int = 0
     undebited: int = 0
     credited: int = 0
-    unpriced: set[str] = field(default_factory=set)
+    unpriced: dict[str, int] = field(default_factory=dict)
 
 
 #: Series key (``<process>|<model>``) -> counters now, in the order of KINDS; -1 where nothing changed
@@ -140,7 +140,7 @@ def count(page: Page, usage: Usage, at: int, find: Finder, unknown_rate: int, zo
         model = key[key.index("|") + 1 :]
         price = find(model, at)
         if price is None:
-            booking.unpriced.add(model)
+            booking.unpriced[model] = booking.unpriced.get(model, 0) + sum(gained)
             amount = sum(gained) * unknown_rate
         else:
             amount = prices.cost(price, gained)

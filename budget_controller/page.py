@@ -53,7 +53,7 @@ def render(view: View, users: int = 200) -> str:
 
 def _warnings(view: View) -> str:
     last = view.head.last
-    found = [f"model without a price, charged at the worst: {model}" for model in last.get("unpriced", ())]
+    found = [f"model without a price, charged at the worst: {model}" for model in sorted(view.head.unpriced)]
     found += [f"usage by a consumer that no Project has: {name}" for name in last.get("strangers", ())]
     return "".join(f"<p class=bad>{escape(text)}</p>" for text in found)
 

@@ -31,13 +31,16 @@ SHARD_CONSUMERS = 20_000
 #: Balances moved without any counter are looked for among this many consumers per tick, in turn.
 SCAN = 10_000
 
+#: So long a model without a price is shown after its last use.
+UNPRICED_SHOWN = 86_400
+
 Progress = Callable[[str, int, int], None]
 _T = TypeVar("_T")
 
 
 @dataclass(slots=True)
 class Summary:
-    """What a tick did; tokens unless said otherwise. ``unpriced`` are models that had no price."""
+    """What a tick did; tokens unless said otherwise. ``unpriced``: tokens by model without a price."""
 
     at: int
     active: int = 0
@@ -49,7 +52,7 @@ class Summary:
     granted: int = 0
     taken: int = 0
     restarts: int = 0
-    unpriced: set[str] = field(default_factory=set)
+    unpriced: dict[str, int] = field(default_factory=dict)
     strangers: set[str] = field(default_factory=set)
     witnesses: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
     alerts: dict[str, dict[str, object]] = field(default_factory=dict)
@@ -459,6 +462,7 @@ class _Tick:
                 self.store.commit(Batch(leavers=[(key, name) for name in part]))
         self.summary.active = len(self.wants)
         self.head.cursor = self.at
+        self._remember_unpriced()
         self.head.last = {
             "at": self.at,
             "active": self.summary.active,
@@ -472,6 +476,15 @@ class _Tick:
         batch.head = self.head
         batch.alerts = [(name, json.dumps(document)) for name, document in self.summary.alerts.items()]
         self.store.commit(batch)
+
+    def _remember_unpriced(self) -> None:
+        """For a day, or until it has a price: a scrape of our metrics may come after several runs."""
+        known = self.head.unpriced
+        for model, tokens in self.summary.unpriced.items():
+            known[model] = [self.at, tokens + known.get(model, (0, 0))[1]]
+        for model, (seen, _) in list(known.items()):
+            if seen < self.at - UNPRICED_SHOWN or self.config.book.find(model, self.at):
+                del known[model]
 
     def _alert(self, scope: str, budget: Budget, spent: int) -> None:
         limit = budget.limit_at(self.at)
@@ -544,7 +557,8 @@ class _Tick:
         summary.counted += booking.counted
         summary.undebited += booking.undebited
         summary.credited += booking.credited
-        summary.unpriced |= booking.unpriced
+        for model, tokens in booking.unpriced.items():
+            summary.unpriced[model] = summary.unpriced.get(model, 0) + tokens
         if found is None and booking.entries:
             summary.strangers.add(name)
 

@@ -3,27 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
-from . import metrics, page, report, view
-from .config import Config
-from .errors import ControllerError
+from . import config, metrics, page, report, view
+from .errors import ConfigError, ControllerError
 from .store import Head, Store
 
-
-def serve(config: Config, store: Store, port: int, clock: Callable[[], int]) -> None:
-    """Serve until stopped."""
-    with server(config, store, port, clock) as running:
-        running.serve_forever()
+#: Opens the ledger that a configuration names.
+Opener = Callable[[config.Config], Store]
 
 
-def server(config: Config, store: Store, port: int, clock: Callable[[], int]) -> ThreadingHTTPServer:
-    """A server on all addresses, not yet serving."""
+def server(path: Path, opener: Opener, address: tuple[str, int], clock: Callable[[], int]) -> ThreadingHTTPServer:
+    """A server at ``address``, not yet serving. The configuration at ``path`` is read again when it was replaced."""
+
+    @lru_cache(maxsize=1)
+    def opened(_stamp: tuple[int, int]) -> tuple[config.Config, Store]:
+        settings = config.load(path)
+        return settings, opener(settings)
+
+    def current() -> tuple[config.Config, Store]:
+        try:
+            stat = path.stat()
+        except OSError as error:
+            raise ConfigError([f"$: cannot be read: {error}"]) from None
+        return opened((stat.st_ino, stat.st_mtime_ns))
 
     def show() -> view.View:
-        return view.look(config, store, store.open_ledger() or Head(cursor=0), clock())
+        settings, store = current()
+        return view.look(settings, store, store.open_ledger() or Head(cursor=0), clock())
 
     def exposition() -> str:
+        _, store = current()
         undelivered = sum(alert["delivered"] is None for alert in store.alerts().values())
         return metrics.render(show(), store.run_milliseconds(), undelivered)
 
@@ -57,4 +69,4 @@ def server(config: Config, store: Store, port: int, clock: Callable[[], int]) ->
         def log_message(self, *_: object) -> None:
             """Requests are not logged."""
 
-    return ThreadingHTTPServer(("", port), Handler)
+    return ThreadingHTTPServer(address, Handler)

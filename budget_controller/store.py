@@ -97,7 +97,8 @@ class Head:
     """What the ledger knows about itself. Times are seconds.
 
     ``processes`` by name; ``dry``: pools that could not give every member a lease; ``scan``: where the next search for
-    moved balances begins; ``last``: the summary of the last finished tick.
+    moved balances begins; ``unpriced``: model -> [when it was last used without a price, tokens]; ``last``: the summary
+    of the last finished tick.
     """
 
     cursor: int
@@ -106,6 +107,7 @@ class Head:
     processes: dict[str, GatewayProcess] = field(default_factory=dict)
     dry: list[str] = field(default_factory=list)
     scan: int = 0
+    unpriced: dict[str, list[int]] = field(default_factory=dict)
     last: dict[str, Any] = field(default_factory=dict)
 
 
@@ -179,10 +181,11 @@ class Store:
         self._token = ""
 
     @classmethod
-    def connect(cls, url: str, quota_prefix: str) -> Store:
-        """Open the store at a ``redis://`` or ``rediss://`` URL."""
+    def connect(cls, url: str, quota_prefix: str, *, password: str | None = None) -> Store:
+        """Open the store at a ``redis://`` or ``rediss://`` URL; a password beside it need not be escaped."""
+        secret = {} if password is None else {"password": password}
         try:
-            client = redis.Redis.from_url(url, socket_timeout=60, socket_connect_timeout=5)
+            client = redis.Redis.from_url(url, socket_timeout=60, socket_connect_timeout=5, **secret)
         except ValueError as error:
             raise StoreError(f"the Redis URL is not usable: {error}") from None
         return cls(client, quota_prefix)

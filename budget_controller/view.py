@@ -16,7 +16,8 @@ from .store import CHUNK, Head, Store
 class Line:
     """One level's standing in its current period. Amounts are pico-dollars, times seconds; None means no budget.
 
-    ``leased`` is in balances, ``waiting`` is debited or held and not booked yet, both at the worst price.
+    ``leased`` is in balances, ``waiting`` is debited or held and not booked yet, both at the worst price. ``above``: a
+    user's group, project and org.
     """
 
     kind: str
@@ -33,6 +34,7 @@ class Line:
     unattributed: int = 0
     forecast: int = 0
     blocked: bool = False
+    above: tuple[str, ...] = ()
     models: dict[str, int] = field(default_factory=dict)
     days: dict[str, int] = field(default_factory=dict)
 
@@ -89,6 +91,7 @@ def look(
             page = Page.load(row.page) if row.page is not None else Page(ledger.Path("", "", ""))
             line = _line(f"user:{name}", budget, budget.zone if budget else group.zone, now, config)
             line.blocked = group.is_blocked(user)
+            line.above = (group.name, group.project, group.scopes[2].id.removeprefix("org:"))
             _fill_user(line, page, row.balance or 0, now)
             users.append(line)
             for scope in group.scopes:

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import ast
 import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import pytest
 import redis
 from world import DOCUMENT, Feed, World
 
 import budget_controller
-from budget_controller import bundle, check, config, explain, metrics, page, report, run, transfer, view
+from budget_controller import bundle, check, config, explain, metrics, page, report, run, serve, transfer, view
 from budget_controller.cli import main
 from budget_controller.errors import ConfigError, SourceError
 from budget_controller.money import pico_of_usd, pico_per_token, usd_exact
@@ -106,6 +114,79 @@ def test_people_see_what_binds(client: redis.Redis) -> None:
     assert check.check(settings, world.now)[0] == []
 
 
-def test_the_zipapp_fits_in_a_config_map() -> None:
-    assert len(bundle.bundle()) < bundle.LIMIT
-    assert bundle.bundle() == bundle.bundle()
+@pytest.fixture(scope="session")
+def zipapp(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("zipapp") / "budget-controller.pyz"
+    path.write_bytes(bundle.bundle())
+    return path
+
+
+def test_the_zipapp_fits_in_a_config_map(zipapp: Path) -> None:
+    assert zipapp.stat().st_size < bundle.LIMIT
+    assert bundle.bundle() == zipapp.read_bytes()
+
+
+@pytest.mark.parametrize("python", sorted({os.path.realpath(sys.executable), "/usr/bin/python3"}))
+def test_the_zipapp_needs_a_python_and_nothing_else(zipapp: Path, tmp_path: Path, python: str) -> None:
+    """Debian's own Python is 3.11.2, older than the one that redis's asynchronous client is content with."""
+    path = tmp_path / "budget.json"
+    path.write_text(json.dumps(DOCUMENT))
+    command = [python, "-I", str(zipapp), "--config", str(path), "check"]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert "0 errors" in ran.stdout
+
+
+def test_metrics_name_the_users_who_spent_and_the_unpriced_models(client: redis.Redis) -> None:
+    settings, world = config.parse(json.dumps(DOCUMENT)), World(client)
+    store = Store(client, "chat_quota:")
+    world.scrape()
+    run.tick(settings, store, Feed(world), world.now)
+    assert world.ask("atlas.alice", "m9", (10, 0, 0, 20, 0, 0), hold=False)
+    world.finish(world.requests[-1])
+    world.wait(15)
+    world.scrape()
+    run.tick(settings, store, Feed(world), world.now)
+    world.wait(15)
+    run.tick(settings, store, Feed(world), world.now)
+    head = store.open_ledger()
+    assert head is not None
+    shown = metrics.render(view.look(settings, store, head, world.now), 0, 0).splitlines()
+    assert 'aigw_budget_unpriced_model_tokens{model="m9"} 30' in shown, "also after a run that saw no more of it"
+    assert 'aigw_budget_spent_usd{kind="user",name="atlas.alice",period="month"} 0.0003' in shown
+    assert not [line for line in shown if 'kind="user",name="atlas.bob"' in line]
+    assert (
+        'aigw_budget_consumer_info{consumer="atlas.bob",org="acme",project="atlas",group="dev",user="bob"} 1' in shown
+    )
+    world.wait(90_000)
+    world.scrape()
+    run.tick(settings, store, Feed(world), world.now)
+    later = store.open_ledger()
+    assert later is not None
+    assert later.unpriced == {}
+
+
+@contextmanager
+def serving(path: Path, client: redis.Redis) -> Iterator[Callable[[str], str]]:
+    server = serve.server(path, lambda settings: Store(client, settings.quota_prefix), ("127.0.0.1", 0), lambda: 0)
+    with server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield lambda page: urlopen(f"http://127.0.0.1:{server.server_address[1]}{page}").read().decode()
+        finally:
+            server.shutdown()
+
+
+def test_the_report_follows_a_new_configuration(client: redis.Redis, tmp_path: Path) -> None:
+    path = tmp_path / "budget.json"
+    path.write_text(json.dumps(DOCUMENT))
+    with serving(path, client) as get:
+        assert get("/healthz") == "ok\n"
+        assert '"name": "atlas"' in get("/report.json")
+        new = tmp_path / "new.json"
+        new.write_text(json.dumps(DOCUMENT | {"projects": {}}))
+        new.replace(path)
+        assert '"name": "atlas"' not in get("/report.json")
+        path.unlink()
+        with pytest.raises(HTTPError, match="503"):
+            get("/metrics")
