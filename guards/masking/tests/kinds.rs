@@ -1,5 +1,5 @@
 //! What each kind finds, and what it leaves alone.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
 
 mod common;
 use common::{engine, masked, ALL};

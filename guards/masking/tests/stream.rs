@@ -1,5 +1,10 @@
 //! A text in pieces becomes what it becomes as a whole, wherever it is cut, and waits no longer than it must.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    missing_docs
+)]
 
 mod common;
 use common::{engine, Bench, ALL};

@@ -274,11 +274,11 @@ pub fn find(view: &View, i: usize, wanted: &Wanted, found: &mut impl FnMut(u16, 
                     payment = None;
                 }
             }
-            if let Some((rule, start)) =
-                phone.and_then(|r| phone_start(&number, prev, open_left).map(|s| (r, s)))
-            {
-                found(rule, Span { start, end });
-                phone = None;
+            if let Some(rule) = phone {
+                if let Some(start) = phone_start(&number, prev, open_left) {
+                    found(rule, Span { start, end });
+                    phone = None;
+                }
             }
         }
         if let Some(rule) = national {
