@@ -92,7 +92,7 @@ def gateway(compiled: Compiled, first_port: int, config_dir: str, provider: tupl
     plugins = tuple(dict.fromkeys(plugin_of(each["name"]) for each in filters[:-1]))
     stages = _stages(plugins, first_port)
     measured = [_listener(own, stage, config_dir) for stage in stages]
-    others = [_inlined(each, compiled.files) for each in listeners if each["name"] != "gateway"]
+    others = [each for each in listeners if each["name"] != "gateway"]
     clusters = json.loads(compiled.files["cds.json"])["resources"]
     files = dict(compiled.files)
     files["lds.json"] = _resources([*measured, *others])
@@ -164,19 +164,6 @@ def _listener(own: Mapping[str, Any], stage: Stage, config_dir: str) -> dict[str
             "route_config_name": _DIRECT,
             "config_source": {"path_config_source": path, "resource_api_version": "V3"},
         }
-    return listener
-
-
-def _inlined(listener: dict[str, Any], files: Mapping[str, str]) -> dict[str, Any]:
-    """Put the configurations of a provider's filters into its listener.
-
-    In the sandbox Envoy watches a file for each, and takes an inotify instance for each file, of which Linux
-    gives a user 128. Requests notice no difference.
-    """
-    http = _http(listener)
-    *filters, router = http["http_filters"]
-    found = [json.loads(files[f"ecds/{each['name']}.json"])["resources"][0] for each in filters]
-    http["http_filters"] = [*({"name": each["name"], "typed_config": each["typed_config"]} for each in found), router]
     return listener
 
 

@@ -15,7 +15,7 @@ from .admin import Admin, NotInForceError, stat_of
 from .compiler import Compiled
 from .files import replace, text_of
 
-_GROWING = ("cds.json", "lds.json")
+_GROWING = ("lds.json", "cds.json")
 """Files whose resources outlive the change: requests under way still use what the new policy no longer has."""
 
 _SECONDS = 30.0
@@ -86,7 +86,7 @@ def _steps(compiled: Compiled, before: Mapping[str, str | None]) -> Iterator[Map
 def _back(before: Mapping[str, str | None]) -> Iterator[Mapping[str, str | None]]:
     """Old files again, filters before the listener that names them."""
     yield {name: text for name, text in before.items() if name not in (*_GROWING, "rds.json") and text is not None}
-    for name in ("cds.json", "lds.json", "rds.json"):
+    for name in ("rds.json", "cds.json", "lds.json"):
         if name in before:
             yield {name: before[name]}
     yield {name: None for name, text in before.items() if text is None}

@@ -7,6 +7,8 @@ everything; plugins of the gateway see the provider's cluster under the name it 
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,14 +26,8 @@ ROUTER = {
 }
 
 
-def provider_listener_name(service: Service) -> str:
-    """Name of the internal listener in front of a provider."""
-    return f"provider/{service.host}"
-
-
-def to_provider_listener(service: Service, settings: Settings) -> dict[str, Any]:
-    """Cluster that plugins of the gateway see for a provider; it leads to the provider's internal listener."""
-    name = provider_listener_name(service)
+def to_provider_listener(service: Service, name: str, settings: Settings) -> dict[str, Any]:
+    """Cluster that plugins of the gateway see for a provider; it leads to the internal listener of that name."""
     return {
         **_cluster(service.cluster, settings),
         "type": "STATIC",
@@ -104,14 +100,19 @@ def grpc_service(name: str, port: int, settings: Settings) -> dict[str, Any]:
 
 
 def provider_listener(service: Service, filters: list[dict[str, Any]], settings: Settings) -> dict[str, Any]:
-    """Internal listener of a provider: `filters` (ai-proxy), then the real addresses."""
-    name = provider_listener_name(service)
+    """Internal listener of a provider: `filters` (ai-proxy), then the real addresses.
+
+    Its name tells its content. So other content is another listener, connections to the old one end with the requests
+    they carry, and no later request meets the old content.
+    """
+    http = _provider_http(service, filters)
+    digest = hashlib.sha256(json.dumps(http, sort_keys=True).encode()).hexdigest()[:12]
     return {
         "@type": LISTENER_TYPE,
-        "name": name,
+        "name": f"provider/{service.host}/{digest}",
         "internal_listener": {},
         "per_connection_buffer_limit_bytes": settings.buffer_bytes,
-        "filter_chains": [{"filters": [{"name": "http", "typed_config": _provider_http(service, filters)}]}],
+        "filter_chains": [{"filters": [{"name": "http", "typed_config": http}]}],
     }
 
 
@@ -130,6 +131,8 @@ def _provider_http(service: Service, filters: list[dict[str, Any]]) -> Mapping[s
         "stream_idle_timeout": "0s",
         "route_config": {
             "name": "provider",
+            # New listeners come before the clusters they lead to.
+            "validate_clusters": False,
             "virtual_hosts": [
                 {
                     "name": "any",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
 from . import clusters, gateway, keyauth, limits
+from .atprovider import AtProvider
 from .fallback import Fallback, read_fallbacks
 from .ingress import Route, read_routes
 from .mcpbridge import BLACKHOLE, Service, read_services
@@ -64,9 +65,10 @@ def compile_objects(objects: Iterable[Mapping[str, Any]], settings: Settings) ->
     chain = _Chain.of(plugins, _providers(routes, services), settings, problems)
     if problems.found:
         raise ObjectsRefusedError(problems)
+    listeners = chain.provider_listeners()
     resources = {
-        "cds.json": _clusters(routes, fallbacks, chain.providers, services[BLACKHOLE], settings),
-        "lds.json": _listeners(chain, settings),
+        "cds.json": _clusters(routes, fallbacks, listeners, services[BLACKHOLE], settings),
+        "lds.json": [gateway.gateway_listener(chain.filters(), settings), *(listener for _, listener in listeners)],
         "rds.json": [_route_configuration(_asked_for(routes, fallbacks), fallbacks, chain)],
         **{path: [resource] for path, resource in chain.configurations().items()},
     }
@@ -116,7 +118,7 @@ class _Chain:
 
     settings: Settings
     plugins: tuple[Plugin, ...]
-    at_provider: tuple[Plugin, ...]
+    at_provider: tuple[AtProvider, ...]
     providers: tuple[Service, ...]
     auth: tuple[tuple[Plugin, keyauth.KeyAuth], ...]
     limits: Sequence[Sequence[Mapping[str, Any]]]
@@ -133,7 +135,7 @@ class _Chain:
         return cls(
             settings,
             tuple(p for p in plugins if p.program != _AT_PROVIDER),
-            tuple(p for p in plugins if p.program == _AT_PROVIDER),
+            tuple(AtProvider.of(p) for p in plugins if p.program == _AT_PROVIDER),
             providers,
             auth,
             [[{"program": p.program, "name": p.name, "config": p.config} for p in run] for run in runs],
@@ -142,10 +144,6 @@ class _Chain:
     def configurations(self) -> dict[str, dict[str, Any]]:
         """File -> the configuration of one filter."""
         found = {_file(p.name): _extension(p.name, self._wasm(p, p.received)) for p in self.plugins if _is_wasm(p)}
-        for service in self.providers:
-            for plugin, config in self._at(service):
-                name = _at_provider_name(plugin, service)
-                found[_file(name)] = _extension(name, self._wasm(plugin, as_received(config)))
         for plugin, auth in self.auth:
             name = _stand_in(plugin.name)
             found[_file(name)] = _extension(name, keyauth.credentials_filter(auth))
@@ -177,16 +175,17 @@ class _Chain:
         """Stand-in for Higress's properties of the route, in front of a Higress program that asks for them."""
         return {"name": f"stand-in.{_ROUTE_NAMES}-for-{plugin.name}", "typed_config": self._program(_ROUTE_NAMES)}
 
-    def provider_filters(self, service: Service) -> list[dict[str, Any]]:
-        """The filters in front of a provider."""
-        return [self._discovered(_at_provider_name(plugin, service), _WASM_TYPE) for plugin, _ in self._at(service)]
+    def provider_listeners(self) -> list[tuple[Service, dict[str, Any]]]:
+        """Providers, and what stands in front: the plugins (shards of one) that have something to do there."""
+        return [(s, clusters.provider_listener(s, self._provider_filters(s), self.settings)) for s in self.providers]
 
-    def _at(self, service: Service) -> Iterator[tuple[Plugin, dict[str, Any]]]:
-        """The plugins (shards of one) that have something to do for a provider, and what they go by there."""
-        for plugin in self.at_provider:
-            config = _config_for(plugin, service)
-            if config:
-                yield plugin, config
+    def _provider_filters(self, service: Service) -> list[dict[str, Any]]:
+        configs = [(at.plugin, at.config_for(service)) for at in self.at_provider]
+        return [
+            {"name": plugin.name, "typed_config": self._wasm(plugin, as_received(config))}
+            for plugin, config in configs
+            if config
+        ]
 
     def per_route(self, route: Route) -> Mapping[str, Any]:
         """What the stand-ins need to know of a route."""
@@ -302,23 +301,10 @@ def _providers(routes: Iterable[Route], services: Mapping[str, Service]) -> tupl
     return tuple(s for host, s in sorted(services.items()) if s.cluster in used and host != BLACKHOLE)
 
 
-def _at_provider_name(plugin: Plugin, service: Service) -> str:
-    return f"{plugin.name}@{service.host}"
-
-
-def _config_for(plugin: Plugin, service: Service) -> dict[str, Any]:
-    """What a plugin goes by for one service: stock Envoy does not tell plugins the cluster before it is called."""
-    config = dict(plugin.config)
-    for rule in config.pop("_rules_", ()):
-        if {service.host, f"{service.host}:{service.port}"} & set(rule["_match_service_"]):
-            return config | {name: value for name, value in rule.items() if name != "_match_service_"}
-    return config
-
-
 def _clusters(
     routes: Sequence[Route],
     fallbacks: Mapping[str, Fallback],
-    providers: Iterable[Service],
+    listeners: Iterable[tuple[Service, Mapping[str, Any]]],
     blackhole: Service,
     settings: Settings,
 ) -> list[dict[str, Any]]:
@@ -327,8 +313,8 @@ def _clusters(
         clusters.grpc_service(gateway.USAGE_CLUSTER, settings.ports.usage, settings),
         clusters.upstream(blackhole, blackhole.cluster, settings),
     ]
-    for service in providers:
-        found.append(clusters.to_provider_listener(service, settings))
+    for service, listener in listeners:
+        found.append(clusters.to_provider_listener(service, listener["name"], settings))
         found.append(clusters.upstream(service, clusters.upstream_name(service), settings))
     by_name = {route.name: route for route in routes}
     for fallback in sorted(fallbacks.values(), key=lambda f: f.route):
@@ -336,11 +322,6 @@ def _clusters(
         for target in by_name[fallback.route].targets:
             found.append(clusters.first_then_second(target.cluster, second, fallback.route, settings))
     return found
-
-
-def _listeners(chain: _Chain, settings: Settings) -> list[dict[str, Any]]:
-    at_provider = [clusters.provider_listener(s, chain.provider_filters(s), settings) for s in chain.providers]
-    return [gateway.gateway_listener(chain.filters(), settings), *at_provider]
 
 
 def _asked_for(routes: Iterable[Route], fallbacks: Mapping[str, Fallback]) -> list[Route]:
