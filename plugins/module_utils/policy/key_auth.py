@@ -11,6 +11,10 @@ from .objects import secret_reference
 from .plugin import Config, Plugin, Rule
 from .routes import client_routes
 
+# key-auth refuses a configuration without consumers, and a shard may have none.
+# This one is on no Project's list, and identity knows it neither: its key opens nothing.
+_NO_CONSUMER = {"name": "none--", "credentials": ["none--"]}
+
 
 def key_secret(project: Project) -> str:
     """The Secret with all keys of a Project."""
@@ -21,7 +25,7 @@ def _shared(_site: Site, tenants: Sequence[Tenant]) -> Config:
     consumers = [consumer for tenant in tenants for consumer in _consumers(tenant)]
     # global_auth false: a route without a rule belongs to another shard. identity refuses what none has checked.
     return {
-        "consumers": consumers,
+        "consumers": consumers or [_NO_CONSUMER],
         "keys": ["authorization", "x-api-key"],
         "in_header": True,
         "global_auth": False,

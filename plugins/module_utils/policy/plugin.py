@@ -23,7 +23,7 @@ MAX_BYTES = 1024 * 1024
 # One number per shard below a plugin's own priority: Higress orders equal priorities at random.
 _PRIORITIES_PER_PLUGIN = 100
 # Keeps an object without any Project's rule in the chain: adding or removing a filter would cut streams.
-_NO_ROUTE = "no-project--entry"
+NO_ROUTE = "no-project--entry"
 
 
 class PolicyError(Exception):
@@ -97,7 +97,7 @@ def _config(plugin: Plugin, site: Site, tenants: Sequence[Tenant], shards: int) 
         result["defaultConfig"] = result.get("defaultConfig", {}) | plugin.shared(site, tenants)
     rules = [_match_rule(tenant.project, rule) for tenant in tenants for rule in plugin.rules(site, tenant)]
     if not rules and plugin.idle is not None:
-        rules = [{"ingress": [_NO_ROUTE], "config": plugin.idle, "configDisable": False}]
+        rules = [{"ingress": [NO_ROUTE], "config": plugin.idle, "configDisable": False}]
     return result | ({"matchRules": rules} if rules else {})
 
 

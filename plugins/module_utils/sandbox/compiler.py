@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
+from ..policy.plugin import NO_ROUTE
 from . import clusters, gateway, keyauth, limits
 from .atprovider import AtProvider
 from .fallback import Fallback, read_fallbacks
@@ -93,12 +94,12 @@ def _by_kind(objects: Iterable[Mapping[str, Any]], problems: Problems) -> Mappin
 def _check_rules(
     plugins: Iterable[Plugin], routes: set[str], services: Mapping[str, Service], problems: Problems
 ) -> None:
-    """A rule for a route or service that is not there would silently never match."""
+    """A rule for a route or service that is not there would silently never match; policy has one that is meant so."""
     for plugin in plugins:
         of = _of(plugin, problems)
         for i, rule in enumerate(plugin.config.get("_rules_") or []):
             for route in rule.get("_match_route_") or []:
-                if route not in routes:
+                if route not in routes and route != NO_ROUTE:
                     of.add(f"spec.matchRules[{i}].ingress", f"no route is called {route!r}: the rule would never match")
             for service in rule.get("_match_service_") or []:
                 host, _, port = service.partition(":")
@@ -255,7 +256,7 @@ def _check_program(plugin: Plugin, settings: Settings, problems: ProblemsOf) -> 
         problems.add("spec.url", f"the sandbox has no program {plugin.program!r}; it has {known}")
     if plugin.program == _AT_PROVIDER:
         for i, rule in enumerate(plugin.config.get("_rules_") or []):
-            if "_match_route_" in rule or "_match_domain_" in rule:
+            if rule.get("_match_route_", [NO_ROUTE]) != [NO_ROUTE] or "_match_domain_" in rule:
                 problems.add(f"spec.matchRules[{i}]", "ai-proxy runs at the provider here: match by service")
 
 
