@@ -68,7 +68,7 @@ def test_every_tenant_rule_lists_every_route_of_its_project(site: Site, objects:
 
 def test_only_a_redirect_of_the_gateway_comes_on_a_fallback_route(objects: Objects) -> None:
     (key_auth,) = rules_of(objects, "key-auth", "atlas")
-    assert key_auth["ingress"] == ["atlas--entry", "atlas--models", "atlas.bulk", "atlas.coding-default"]
+    assert key_auth["ingress"] == ["atlas--entry", "atlas.bulk", "atlas.coding-default"]
     client, redirect = rules_of(objects, "identity", "atlas")
     assert client["ingress"] == key_auth["ingress"]
     assert client["config"]["remember"] is True
@@ -137,14 +137,63 @@ def test_limits_are_one_object_per_level(objects: Objects) -> None:
     assert refusal["resets_within_seconds"] == 3600
 
 
-def test_masking_modes(objects: Objects) -> None:
-    strict, streaming = (rule(objects, "ai-data-masking", name) for name in ("beacon", "atlas"))
+def with_masking(site: Site, name: str, **changes: Any) -> Site:
+    projects = [
+        project.model_copy(update={"masking": project.masking.model_copy(update=changes)})
+        if project.project == name
+        else project
+        for project in site.projects
+    ]
+    return site.model_copy(update={"projects": tuple(projects)})
+
+
+def made(site: Site) -> Objects:
+    found = desired_objects(site, minted(site, {}, NOW), now=NOW)
+    return {(item["kind"], item["metadata"]["name"]): item for item in found}
+
+
+def test_ai_data_maskings_modes(site: Site, objects: Objects) -> None:
+    strict = rule(objects, "ai-data-masking", "beacon")
+    streaming = rule(made(with_masking(site, "beacon", mode="streaming")), "ai-data-masking", "beacon")
     assert (strict["deny_raw"], strict["deny_openai"]) == (True, False)
     assert (streaming["deny_raw"], streaming["deny_openai"]) == (False, True)
     assert strict["deny_code"] == 403
-    assert not [
-        r for r in objects["WasmPlugin", "ai-data-masking"]["spec"]["matchRules"] if "comet--entry" in r["ingress"]
-    ]
+    assert not rules_of(objects, "ai-data-masking", "atlas") + rules_of(objects, "ai-data-masking", "comet")
+
+
+def test_data_masking_is_given_the_specs_rules(site: Site, objects: Objects) -> None:
+    assert rule(objects, "data-masking", "atlas") == {
+        "rules": [
+            {"kind": "email", "action": "mask", "value": "[e-mail]"},
+            {"kind": "api_key", "action": "hash"},
+            {"name": "ticket", "regex": "ATLAS-[0-9]{4,6}", "action": "mask", "value": "[ticket]"},
+        ],
+        "deny_words": [],
+        "hash_key": "${secret.higress-system/keys-atlas.masking.hash}",
+        "max_body_bytes": site.gateway.max_body_bytes,
+    }
+    assert "masking.hash" in objects["Secret", "keys-atlas"]["data"]
+    assert "hash_key" not in rule(objects, "data-masking", "comet")
+
+
+def test_every_project_has_a_rule_of_data_masking_and_other_routes_none(objects: Objects) -> None:
+    """A Project that is masked elsewhere has an empty one; a route without any is refused."""
+    spec = objects["WasmPlugin", "data-masking"]["spec"]
+    assert spec["defaultConfig"] == {"unmatched": "deny"}
+    assert [rule(objects, "data-masking", name) for name in ("beacon", "comet")] == [
+        {"rules": [], "deny_words": []}
+    ] * 2
+
+
+@pytest.mark.parametrize("engine", ["ai-data-masking", None])
+def test_one_word_moves_a_project_to_another_engine(site: Site, engine: str | None) -> None:
+    moved = made(with_masking(site, "atlas", engine=engine))
+    told = rules_of(moved, "ai-data-masking", "atlas"), rule(moved, "data-masking", "atlas")["rules"]
+    assert [bool(rules) for rules in told] == [engine == "ai-data-masking", engine is None]
+    before = made(site)
+    changed = {key for key, item in moved.items() if key[0] != "Secret" and item != before[key]}
+    plugins = {("WasmPlugin", "ai-data-masking"), ("WasmPlugin", "data-masking")} if engine else set()
+    assert changed == {("ConfigMap", "project-atlas")} | plugins
 
 
 def test_an_alias_reaches_its_providers(objects: Objects) -> None:

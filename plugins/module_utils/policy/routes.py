@@ -32,13 +32,8 @@ _INGRESS, _NETWORKING = "networking.k8s.io/v1", "networking.higress.io/v1"
 
 
 def entry_route(project: Project) -> str:
-    """The route of a request whose alias is not decided yet."""
+    """The route of a request whose alias is not decided yet, and of the list of models that model-allowlist answers."""
     return f"{project.project}--entry"
-
-
-def models_route(project: Project) -> str:
-    """The route of the list of models, which model-allowlist answers itself."""
-    return f"{project.project}--models"
 
 
 def alias_route(project: Project, alias: str) -> str:
@@ -62,7 +57,7 @@ def fallback_route(project: Project, alias: str) -> str:
 def client_routes(project: Project) -> list[str]:
     """Where a client's request can be. Every rule lists all of them: headers that it sends choose among them."""
     aliases = (name for alias in project.models for name in alias_paths(project, alias))
-    return sorted([entry_route(project), models_route(project), *aliases])
+    return sorted([entry_route(project), *aliases])
 
 
 def fallback_routes(project: Project) -> list[str]:
@@ -148,8 +143,7 @@ def _weighted(project: Project, alias: Alias) -> str:
 
 def routes(site: Site, project: Project) -> Iterator[Object]:
     """The Project's Ingresses and fallback EnvoyFilters."""
-    yield _ingress(site, project, entry_route(project), METERED_PATHS, {"destination": BLACKHOLE})
-    yield _ingress(site, project, models_route(project), (MODELS_PATH,), {"destination": BLACKHOLE})
+    yield _ingress(site, project, entry_route(project), (*METERED_PATHS, MODELS_PATH), {"destination": BLACKHOLE})
     for name, alias in project.models.items():
         timeout = str(alias.timeout_seconds)
         annotations = {
