@@ -7,6 +7,7 @@ API server does. So bodies are bytes here, and one pool keeps connections for al
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +34,9 @@ from .kinds import KINDS, Kind, Object, kind_of, name_of
 from .ownership import FIELD_MANAGER
 
 CONNECTIONS = 16
+# The kubernetes package works out credentials (and reads the environment's proxies) anew for every request, at a third
+# of a request's cost here. A token that is renewed is taken over within this time, long before the old one ends.
+_CREDENTIALS_SECONDS = 10.0
 _JSON = "application/json"
 _OURS = {"fieldManager": FIELD_MANAGER}
 _RETRIED = (429, 502, 503, 504)
@@ -77,6 +81,7 @@ class Client:
         self._api = api
         self._timeout = urllib3.Timeout(connect=min(timeout, 10.0), read=timeout)
         self._attempts = attempts
+        self._credentials: tuple[float, dict[str, str]] = (float("-inf"), {})
         self.namespace = namespace
         self.host = str(api.configuration.host)
 
@@ -158,10 +163,9 @@ class Client:
         return on_error(backoff, lambda error: isinstance(error, _AgainError), once)
 
     def _send(self, request: _Request) -> tuple[int, bytes]:
-        headers = {"Accept": request.accept, "User-Agent": FIELD_MANAGER}
+        headers = {"Accept": request.accept, "User-Agent": FIELD_MANAGER, **self._authentication()}
         if request.content:
             headers["Content-Type"] = request.content
-        self._api.update_params_for_auth(headers, [], ["BearerToken"], request.path, request.method, None)
         url = f"{self.host}{request.path}" + (f"?{urlencode(request.query)}" if request.query else "")
         data = None if request.body is None else json.dumps(request.body, separators=(",", ":")).encode()
         try:
@@ -171,6 +175,15 @@ class Client:
         except urllib3.exceptions.HTTPError as error:
             raise UnreachableError(f"{self.host}: {_network_reason(error, self._timeout)}") from error
         return int(answer.status), answer.data
+
+    def _authentication(self) -> dict[str, str]:
+        """Headers with the kubeconfig's credentials. Two threads that find them old both renew them: no harm."""
+        at, headers = self._credentials
+        if time.monotonic() - at > _CREDENTIALS_SECONDS:
+            headers = {}
+            self._api.update_params_for_auth(headers, [], ["BearerToken"], "", "", None)
+            self._credentials = time.monotonic(), headers
+        return headers
 
     def _checked(self, status: int, body: bytes, what: str) -> Any:
         if 200 <= status < 300:
