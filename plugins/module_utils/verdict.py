@@ -25,7 +25,7 @@ def verdict(project: Project, test: PolicyTest) -> Expectation:
         return Expectation(status=403, gate="identity")
     prompt = normalised(test.prompt)
     if any(normalised(word) in prompt for word in project.masking.deny_words) and project.masking.engine != "off":
-        return Expectation(status=403, gate=project.masking.engine or "masking")
+        return Expectation(status=403, gate=project.masking.engine or "data-masking")
     if _is_injection(prompt, phrases_of(project), patterns_of(project)):
         return Expectation(status=403, gate="prompt-guard")
     if alias_of(project, test.model, test.workload) not in project.groups[group].models:

@@ -86,7 +86,7 @@ SENTENCES = {
     "a limit": ("tokens: 5000000", "tokens: 7", "atlas: token limit of the Project: 5,000,000 tokens a minute -> 7 tokens a minute"),
     "a block": ("      alice: {}\n", "      alice: {blocked: true}\n", "atlas: alice: blocked, every request is refused"),
     "a key": ('          - {name: "2026"}\n', '          - {name: "2027"}\n', "atlas: carol gets key 2027"),
-    "masking": ("mode: streaming", "mode: strict", "atlas: masking.mode: streaming -> strict"),
+    "masking": ("engine: data-masking", "engine: \"off\"", "atlas: masking.engine: data-masking -> off"),
     "a broken test": ("models: [coding-default, bulk]", "models: [bulk]", "test 'alice codes' expects 200, would get 403 by model-allowlist"),
 }  # fmt: skip
 

@@ -20,6 +20,7 @@ class Mistake(NamedTuple):
     allowed: str = ""
 
 
+ENGINE, BUILTIN, RULES = "  engine: data-masking\n", "  engine: ai-data-masking\n", "  rules:\n"
 MISTAKES = {
     "unknown field": Mistake(
         "token_limit: {tokens: 500000", "token_limits: {tokens: 500000", "token_limits", "did you mean token_limit?", "", "budget"
@@ -41,6 +42,10 @@ MISTAKES = {
     ),
     "bad regex": Mistake("ATLAS-[0-9]{4,6}", "((", "masking.rules.2.regex", "no regular expression", "(("),
     "regex with look-around": Mistake("ATLAS-[0-9]{4,6}", "a(?=b)", "masking.rules.2.regex", "look-around", "a(?=b)"),
+    "regex that remembers": Mistake("ATLAS-[0-9]{4,6}", "(a)(?(1)b|c)", "masking.rules.2.regex", "back-reference"),
+    "possessive regex": Mistake("ATLAS-[0-9]{4,6}", "a?+b", "masking.rules.2.regex", "possessive"),
+    "class within a class": Mistake("ATLAS-[0-9]{4,6}", "a[b[c]", "masking.rules.2.regex", "within a class"),
+    "end of text in Python's way": Mistake("ATLAS-[0-9]{4,6}", "a\\Z", "masking.rules.2.regex", "write $"),
     "regex that matches nothing": Mistake("ATLAS-[0-9]{4,6}", "a*", "masking.rules.2.regex", "empty text", "a*"),
     "negative budget": Mistake("budget: {usd: 500,", "budget: {usd: -5,", "budget.usd", "too small", "-5", "0 or more"),
     "too precise a budget": Mistake("budget: {usd: 500,", "budget: {usd: 0.0000001,", "budget.usd", "too many decimals", "", "6 decimals"),
@@ -79,9 +84,20 @@ MISTAKES = {
     "localhost as a provider": Mistake("http://provider-a.sandbox.test/v1", "http://localhost/v1", "providers.main.url", "127.0.0.1", "localhost"),
     "https to an address": Mistake("http://provider-a.sandbox.test/v1", "https://192.0.2.1/v1", "providers.main.url", "needs a name", "192.0.2.1"),
     "key in the url": Mistake("http://provider-a.", "http://user:pw@provider-a.", "providers.main.url", "may not hold credentials"),
-    "unknown engine's action": Mistake("action: hash", "action: block", "masking.rules.1.action", "not known to engine", "block", "hash, mask"),
+    "action of another engine": Mistake(
+        f"{ENGINE}{RULES}", f"{BUILTIN}{RULES}    - {{kind: ip, action: block}}\n", "masking.rules.0.action", "not known to engine", "block", "hash, mask"
+    ),
+    "kind of another engine": Mistake(f"{ENGINE}{RULES}", f"{BUILTIN}{RULES}    - {{kind: iban}}\n", "masking.rules.0.kind", "not known to engine", "iban", "email"),
+    "phrase that the engine never finds": Mistake(ENGINE, f"{BUILTIN}  deny_words: [falcon, project falcon]\n", "masking.deny_words.1", "is a phrase", "project falcon", "engine data-masking"),
+    "mask text that restores the wrong value": Mistake(
+        f"{ENGINE}{RULES}", f"{BUILTIN}{RULES}    - {{kind: ip, restore: true}}\n    - {{kind: phone}}\n", "masking.rules.0.value", "shared with another rule", "****", "of its own"
+    ),
+    "kind twice": Mistake("{kind: api_key,", "{kind: email,", "masking.rules.1.kind", "stands twice", "email"),
+    "name of another rule": Mistake("{name: ticket,", "{name: api-key,", "masking.rules.2.name", "another rule's name", "api-key"),
+    "restore of what is refused": Mistake("action: hash", "action: block, restore: true", "masking.rules.1", "restore goes with"),
+    "mask too long": Mistake('value: "[ticket]"', f'value: "{"🎫" * 60}"', "masking.rules.2.value", "is too long", "", "200 bytes"),
     "regex without a longest match": Mistake(
-        "mode: streaming\n  rules:\n", "engine: data-masking\n  rules:\n    - {name: t, regex: 'TCK-[0-9]+'}\n", "masking.rules.0.regex", "no longest match", "TCK", "256"
+        "ATLAS-[0-9]{4,6}", "TCK-[0-9]+", "masking.rules.2.regex", "no longest match", "TCK", "256"
     ),
     "rule without a matcher": Mistake('{kind: email, value: "[e-mail]"}', '{value: "[e-mail]"}', "masking.rules.0", "either kind or regex"),
     "unknown version": Mistake("version: 1", "version: 2", "version", "known values", "2", "1"),
@@ -160,3 +176,13 @@ def test_problems_of_all_files_come_together(tmp_path: Path) -> None:
 
 def test_a_site_without_projects_is_a_mistake(sandbox: Path) -> None:
     assert [(p.file, p.message) for p in problems_of(sandbox)] == [("projects", "has no Project file")]
+
+
+def test_deny_words_of_too_many_projects_would_stop_the_gateway(sandbox: Path) -> None:
+    """ai-data-masking keeps 31 MB for each of them in one VM."""
+    beacon = (sandbox / "projects" / "beacon.yml").read_text(encoding="utf-8")
+    projects = [(f"p{i}.yml", beacon.replace("beacon", f"p{i}", 3)) for i in range(62)]
+    found = problems_of(sandbox, *projects)
+    assert [problem.file for problem in found] == ["projects/p60.yml", "projects/p61.yml"]
+    assert "62 Projects" in found[0].message
+    assert "data-masking" in found[0].allowed

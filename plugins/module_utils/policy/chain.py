@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from .ai_data_masking import AI_DATA_MASKING
 from .ai_proxy import AI_PROXY
+from .data_masking import DATA_MASKING
 from .identity import ENTRANCE, IDENTITY
 from .key_auth import KEY_AUTH
 from .model_allowlist import MODEL_ALLOWLIST
@@ -23,6 +24,7 @@ CHAIN: tuple[Plugin, ...] = (
     KEY_AUTH,
     IDENTITY,
     AI_DATA_MASKING,
+    DATA_MASKING,
     PROMPT_GUARD,
     MODEL_ALLOWLIST,
     AI_STATISTICS,

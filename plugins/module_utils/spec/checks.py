@@ -21,8 +21,15 @@ from .problems import Problem, shown
 # ai-data-masking knows these kinds and actions only (its replace_roles: type replace|hash).
 BUILTIN_KINDS = ("api_key", "credit_card", "email", "ip", "phone")
 BUILTIN_ACTIONS = ("hash", "mask")
+# What ai-data-masking puts in a value's place where a rule does not say.
+BUILTIN_MASK = "****"
+# For each rule with deny_words ai-data-masking 2.0.3 keeps a dictionary of 31 MB in its one VM, which cannot hold a
+# hundred: it would not start, and with it no request would get through.
+BUILTIN_DENIERS = 60
 # The longest match of a custom regex in engine data-masking, in characters.
 LONGEST_MATCH = 256
+# The longest text in a value's place in engine data-masking, in bytes.
+LONGEST_VALUE = 200
 
 
 @dataclass(frozen=True)
@@ -187,21 +194,82 @@ def _keys_once(project: _Reader, _: SiteFacts) -> Iterator[Problem]:
                 )
 
 
-def _masking_engine(project: _Reader, site: SiteFacts) -> Iterator[Problem]:
-    masking = project.entries().get("masking", {})
-    check = {"ai-data-masking": _builtin_rule, "data-masking": _bounded_rule}.get(
-        str(masking.get("engine") or site.masking_engine)
-    )
-    for index, rule in enumerate(_items(masking.get("rules"))):
-        if check and isinstance(rule, dict):
-            yield from check(project, ("masking", "rules", index), rule)
+def _engine(project: _Reader, site: SiteFacts) -> str:
+    return str(project.entries().get("masking", {}).get("engine") or site.masking_engine)
 
 
-def _builtin_rule(project: _Reader, path: Path_, rule: dict[str, Any]) -> Iterator[Problem]:
-    for name, known in (("kind", BUILTIN_KINDS), ("action", BUILTIN_ACTIONS)):
-        value = rule.get(name)
-        if isinstance(value, str) and value not in known:
-            yield project.problem((*path, name), "is not known to engine ai-data-masking", value, _names(known))
+def _masking_rules(project: _Reader) -> Iterator[tuple[Path_, dict[str, Any]]]:
+    for index, rule in enumerate(_items(project.entries().get("masking", {}).get("rules"))):
+        if isinstance(rule, dict):
+            yield ("masking", "rules", index), rule
+
+
+def _kinds_once(project: _Reader, _: SiteFacts) -> Iterator[Problem]:
+    seen: set[str] = set()
+    for path, rule in _masking_rules(project):
+        kind = rule.get("kind")
+        if kind in seen:
+            yield project.problem((*path, "kind"), "stands twice: the second rule would never match", kind)
+        if isinstance(kind, str):
+            seen.add(kind)
+
+
+def _rule_names_once(project: _Reader, _: SiteFacts) -> Iterator[Problem]:
+    """In counters and placeholders a hyphen is an underscore: `api-key` would be mixed up with the kind api_key."""
+    seen: set[str] = set()
+    for path, rule in _masking_rules(project):
+        name = rule.get("name") or rule.get("kind")
+        written = str(name).replace("-", "_")
+        if "name" in rule and written in seen:
+            yield project.problem((*path, "name"), "is another rule's name already (a hyphen counts as _)", name)
+        seen.add(written)
+
+
+def _builtin_masking(project: _Reader, site: SiteFacts) -> Iterator[Problem]:
+    if _engine(project, site) != "ai-data-masking":
+        return
+    for path, rule in _masking_rules(project):
+        for field, known in (("kind", BUILTIN_KINDS), ("action", BUILTIN_ACTIONS)):
+            value = rule.get(field)
+            if isinstance(value, str) and value not in known:
+                yield project.problem((*path, field), "is not known to engine ai-data-masking", value, _names(known))
+    yield from _restored_alone(project)
+    for index, word in enumerate(_items(project.entries().get("masking", {}).get("deny_words"))):
+        if isinstance(word, str) and len(word.split()) > 1:
+            yield project.problem(
+                ("masking", "deny_words", index),
+                "is a phrase, which engine ai-data-masking never finds",
+                word,
+                "single words, or engine data-masking",
+            )
+
+
+def _restored_alone(project: _Reader) -> Iterator[Problem]:
+    """ai-data-masking restores by the mask's text alone, so a text of two rules brings back the wrong value."""
+    masks = [
+        (path, rule, str(rule.get("value") or BUILTIN_MASK))
+        for path, rule in _masking_rules(project)
+        if rule.get("action", "mask") == "mask"
+    ]
+    uses = Counter(mask for _, _, mask in masks)
+    for path, rule, mask in masks:
+        if rule.get("restore") is True and uses[mask] > 1:
+            yield project.problem(
+                (*path, "value"),
+                "is shared with another rule, so engine ai-data-masking would restore one rule's value for the other's",
+                mask,
+                "a text of its own where restore is true",
+            )
+
+
+def _guard_masking(project: _Reader, site: SiteFacts) -> Iterator[Problem]:
+    if _engine(project, site) != "data-masking":
+        return
+    for path, rule in _masking_rules(project):
+        yield from _bounded_rule(project, path, rule)
+        value = rule.get("value")
+        if isinstance(value, str) and len(value.encode()) > LONGEST_VALUE:
+            yield project.problem((*path, "value"), "is too long", value, f"at most {LONGEST_VALUE} bytes")
 
 
 def _bounded_rule(project: _Reader, path: Path_, rule: dict[str, Any]) -> Iterator[Problem]:
@@ -239,7 +307,10 @@ _CHECKS: tuple[Callable[[_Reader, SiteFacts], Iterator[Problem]], ...] = (
     _group_models,
     _users_once,
     _keys_once,
-    _masking_engine,
+    _kinds_once,
+    _rule_names_once,
+    _builtin_masking,
+    _guard_masking,
     _tests,
 )
 
@@ -251,8 +322,30 @@ def check_project(document: Document, site: SiteFacts) -> Iterator[Problem]:
         yield from check(project, site)
 
 
-def check_between(documents: tuple[Document, ...]) -> Iterator[Problem]:
-    """What two Projects may not share: a name and a host. The gateway would let the older one win, silently."""
+def check_between(documents: tuple[Document, ...], site: SiteFacts) -> Iterator[Problem]:
+    """What Projects may not share or be too many of."""
+    yield from _owned_once(documents)
+    yield from _builtin_deniers(documents, site)
+
+
+def _builtin_deniers(documents: tuple[Document, ...], site: SiteFacts) -> Iterator[Problem]:
+    projects = (_Reader(document) for document in documents)
+    deniers = [
+        project
+        for project in projects
+        if _engine(project, site) == "ai-data-masking" and project.entries().get("masking", {}).get("deny_words")
+    ]
+    for project in deniers[BUILTIN_DENIERS:]:
+        yield project.problem(
+            ("masking", "deny_words"),
+            f"{len(deniers)} Projects have deny_words in engine ai-data-masking, whose memory holds those of about "
+            f"{BUILTIN_DENIERS}",
+            allowed="engine data-masking, or no deny_words here",
+        )
+
+
+def _owned_once(documents: tuple[Document, ...]) -> Iterator[Problem]:
+    """A name and a host are one Project's: the gateway would let the older one win, silently."""
     for field in ("project", "host"):
         owners: dict[str, str] = {}
         for document in documents:

@@ -45,7 +45,7 @@ def _site(gateway: Document, prices: Document, documents: tuple[Document, ...]) 
         found += [*document.problems, *shape_problems, *check_project(document, facts)]
         if project:
             projects.append(project)
-    found += check_between(documents)
+    found += check_between(documents, facts)
     if not documents:
         found.append(Problem(PROJECTS, 0, "", "has no Project file", allowed="one .yml file per Project"))
     if found or settings is None or table is None:

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import re._parser as re_parser  # how a regex is made; the standard library has no other way to it
+import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -32,6 +35,9 @@ _NAME = r"^[a-z0-9]+(-[a-z0-9]+)*$"
 _DOTTED = r"^[a-z0-9]+([.-][a-z0-9]+)*$"
 _SECRET_NAME = r"^[a-z0-9]+([-._][a-z0-9]+)*$"  # noqa: S105 -- a pattern, not a secret
 _HOST = r"^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z][a-z0-9-]*[a-z0-9]$"
+
+_BACKTRACKING = {"ASSERT", "ASSERT_NOT", "GROUPREF", "GROUPREF_EXISTS", "ATOMIC_GROUP", "POSSESSIVE_REPEAT"}
+_NESTED_CLASS = re.compile(r"(?<!\\)(?:\\\\)*\[\^?\]?(?:[^\]\\\[]|\\.)*\[")
 
 # What each pattern means, for messages to people.
 PATTERN_HINTS = {
@@ -65,16 +71,32 @@ def _zone(value: str) -> str:
 
 
 def _linear_regex(value: str) -> str:
-    """Refuses what engines without backtracking cannot run: look-around and back-references."""
+    """Refuses what the guards' engine cannot run: what needs backtracking, and what it would read otherwise."""
     try:
-        re.compile(value)
-    except re.error as error:
+        with warnings.catch_warnings():
+            # A bracket or doubled operator in a class: the guards read a class within a class, Python does not.
+            warnings.simplefilter("error", FutureWarning)
+            parsed = re_parser.parse(value)
+    except (re.error, FutureWarning) as error:
         raise ValueError(f"is no regular expression: {error}") from None
-    if re.search(r"\(\?(=|!|<=|<!|P=|>)|(?<!\\)\\[1-9]", value):
-        raise ValueError("uses look-around or a back-reference, which the guards' linear engine does not have")
+    if _BACKTRACKING & {*_operations(parsed)}:
+        raise ValueError("uses look-around, a back-reference or a possessive match: the guards' linear engine has none")
+    if _NESTED_CLASS.search(value):
+        raise ValueError(r"has a [ within a class: write it as \[")
+    if "AT_END_STRING" in _operations(parsed):
+        raise ValueError(r"uses \Z: write $")
     if re.compile(value).match(""):
         raise ValueError("matches the empty text, so it would match everywhere")
     return value
+
+
+def _operations(parsed: Any) -> Iterator[str]:
+    """Names of all that a parsed regex does, at any depth."""
+    if isinstance(parsed, re_parser.SubPattern | tuple | list):
+        for part in parsed:
+            yield from _operations(part)
+    elif hasattr(parsed, "name"):
+        yield parsed.name
 
 
 def _provider_url(value: str) -> str:
@@ -242,7 +264,11 @@ class MaskingRule(_Spec):
     countries: tuple[Country, ...] | None = Field(default=None, description="For national_id; unset: all known.")
     action: Literal["mask", "hash", "block", "report"] = "mask"
     restore: StrictBool = Field(default=False, description="Put the value back in the answer.")
-    value: str | None = Field(default=None, max_length=64, description="What stands in place of the value.")
+    value: str | None = Field(
+        default=None,
+        max_length=64,
+        description="What stands in place of the value. Not used by data-masking together with restore.",
+    )
 
     @model_validator(mode="after")
     def _one_matcher(self) -> MaskingRule:
@@ -252,11 +278,13 @@ class MaskingRule(_Spec):
             raise ValueError("a regex needs a name, for counters and messages")
         if self.countries is not None and self.kind != "national_id":
             raise ValueError("countries goes with kind national_id only")
+        if self.restore and self.action not in ("mask", "hash"):
+            raise ValueError("restore goes with action mask or hash only")
         return self
 
 
 class Masking(_Spec):
-    """PII masking. ``engine`` unset: the site's. ``mode`` only matters to ai-data-masking."""
+    """Masking of personal data and secrets. ``engine`` unset: the site's."""
 
     engine: Engine | Literal["off"] | None = None
     mode: Literal["strict", "streaming"] = Field(
