@@ -13,7 +13,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 LIMIT = 1 << 20
-PACKAGES = ("budget_controller", "redis", "urllib3")
+#: What the package imports besides Python's own library.
+REQUIRED = ("redis", "urllib3")
 _MAIN = "import sys\nfrom budget_controller.cli import main\nsys.exit(main())\n"
 # redis's asynchronous client, imported and never used here, wants this package before Python 3.11.3.
 _ASYNC_TIMEOUT = 'from asyncio import timeout\n\n__all__ = ["timeout"]\n'
@@ -27,8 +28,10 @@ def bundle() -> bytes:
     with zipfile.ZipFile(out, "w") as archive:
         _put(archive, "__main__.py", _MAIN.encode())
         _put(archive, "async_timeout.py", _ASYNC_TIMEOUT.encode())
-        for package in PACKAGES:
-            root = _root(package)
+        for package, root in (
+            ("budget_controller", Path(__file__).parent),
+            *((name, _root(name)) for name in REQUIRED),
+        ):
             for path in sorted(root.rglob("*.py")):
                 _put(archive, f"{package}/{path.relative_to(root).as_posix()}", path.read_bytes())
     data = out.getvalue()

@@ -21,6 +21,7 @@ METRICS_URL = "BUDGET_METRICS_URL"
 METRICS_TENANT = "BUDGET_METRICS_TENANT"
 WEBHOOK_URL = "BUDGET_WEBHOOK_URL"
 ATTEMPTS = 3
+DESCRIPTION = "Dollar budgets on the gateway's token counters."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="budget-controller", description=__import__("budget_controller").__doc__)
+    parser = argparse.ArgumentParser(prog="budget-controller", description=DESCRIPTION)
     parser.add_argument("--config", type=Path, default=Path("budget.json"), help="the configuration document (JSON)")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 

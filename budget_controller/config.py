@@ -127,11 +127,16 @@ class Config:
 
 
 def load(path: Path) -> Config:
-    """The configuration in the file, with its Projects from ``projects-<n>.json`` beside it where it has ``parts``."""
+    """The configuration in the file, with its Projects from the parts that it names, where it does.
+
+    Part n of ``DIR/budget.json`` is ``DIR-<n>/projects-<n>.json``: a directory is a ConfigMap.
+    """
+
+    def part(number: int) -> bytes:
+        return (path.parent.with_name(f"{path.parent.name}-{number}") / f"projects-{number}.json").read_bytes()
+
     try:
-        return parse(
-            path.read_text(encoding="utf-8"), lambda number: path.with_name(f"projects-{number}.json").read_bytes()
-        )
+        return parse(path.read_text(encoding="utf-8"), part)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([f"$: cannot be read: {error}"]) from None
 

@@ -18,12 +18,14 @@ NOW = 1_795_000_000
 
 
 def mount(site: Site, where: Path) -> list[str]:
-    """Write the ConfigMaps' files as a Pod sees them; the names of the ConfigMaps."""
+    """Write the ConfigMaps as a Pod sees them, a directory each; their names."""
     objects: list[dict[str, Any]] = list(rendered.budget_objects(site))
     for item in objects:
         assert (item["kind"], item["metadata"]["namespace"]) == ("ConfigMap", "higress-system")
+        directory = where / item["metadata"]["name"]
+        directory.mkdir()
         for name, text in item["data"].items():
-            (where / name).write_text(text, "utf-8")
+            (directory / name).write_text(text, "utf-8")
     return [item["metadata"]["name"] for item in objects]
 
 
@@ -33,7 +35,7 @@ def consumers(site: Site) -> set[str]:
 
 def test_the_example_site_is_one_config_map_and_sane(tmp_path: Path) -> None:
     assert mount(SITE, tmp_path) == ["budget-config"]
-    found = config.load(tmp_path / "budget.json")
+    found = config.load(tmp_path / "budget-config" / "budget.json")
     assert {name for name, _ in found.consumers()} == consumers(SITE)
     assert check.check(found, NOW)[0] == []
 
@@ -43,14 +45,14 @@ def test_a_large_site_is_split_by_project(tmp_path: Path, monkeypatch: pytest.Mo
     names = mount(SITE, tmp_path)
     assert names[:2] == ["budget-config", "budget-config-1"]
     assert len(names) > 2
-    assert {name for name, _ in config.load(tmp_path / "budget.json").consumers()} == consumers(SITE)
-    part = tmp_path / "projects-2.json"
+    assert {name for name, _ in config.load(tmp_path / "budget-config" / "budget.json").consumers()} == consumers(SITE)
+    part = tmp_path / "budget-config-2" / "projects-2.json"
     part.write_text(part.read_text("utf-8").replace('"blocked":false', '"blocked":true', 1), "utf-8")
     with pytest.raises(ConfigError, match=r"parts\[1\]: another version"):
-        config.load(tmp_path / "budget.json")
+        config.load(tmp_path / "budget-config" / "budget.json")
     part.unlink()
     with pytest.raises(ConfigError, match="cannot be read"):
-        config.load(tmp_path / "budget.json")
+        config.load(tmp_path / "budget-config" / "budget.json")
 
 
 def test_what_no_config_map_can_hold_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

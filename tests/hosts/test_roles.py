@@ -29,6 +29,7 @@ ROLES = [
     "higress",
     "observability",
     "oauth2_proxy",
+    "budget_controller",
 ]
 CHARTS = json.loads((Path(__file__).parent / "chart_values.json").read_text())
 GIVEN = (
