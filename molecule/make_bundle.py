@@ -103,6 +103,11 @@ def chart_files(entry: versions.Entry, app: str) -> dict[str, str]:
         files["templates/higress-config.yaml"] = HIGRESS_CONFIG
         for path in (ROOT / "tests/cluster/crds").glob("*.yaml"):
             files[f"crds/{path.name}"] = path.read_text()
+    if entry.name == "redis-operator":
+        group = "redis.redis.opstreelabs.in"
+        kinds = (("Redis", "redis"), ("RedisReplication", "redisreplications"), ("RedisSentinel", "redissentinels"))
+        crds = [crd(group, kind, plural, "Namespaced") for kind, plural in kinds]
+        files["crds/crds.yaml"] = yaml.safe_dump_all(crds)
     if entry.name == "cert-manager":
         group = "cert-manager.io"
         crds = [

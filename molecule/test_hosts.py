@@ -148,6 +148,7 @@ class Scenario:
         (root / "etc/systemd/network/10-host0.network").write_text(
             f"[Match]\nName=host0\n[Network]\nAddress={address}/{PREFIX}\nGateway={GATEWAY}\n"
         )
+        _name_built_in_modules(root)
         sh("systemctl", f"--root={root}", "enable", "systemd-networkd.service")
         sh(
             "systemctl",
@@ -188,6 +189,22 @@ def run(scenario: Scenario, archive: Path, command: list[str]) -> int:
     finally:
         if not os.environ.get("KEEP_HOSTS"):
             scenario.destroy()
+
+
+def _name_built_in_modules(root: Path) -> None:
+    # A host sees this machine's kernel, but not the files that say what is built into it.
+    files = {
+        "kernel/fs/overlayfs/overlay.ko": "overlay" in Path("/proc/filesystems").read_text(),
+        "kernel/net/bridge/br_netfilter.ko": Path("/proc/sys/net/bridge").exists(),
+        "kernel/net/netfilter/nf_conntrack.ko": Path("/proc/sys/net/netfilter").exists(),
+    }
+    release = os.uname().release
+    modules = root / "lib/modules" / release
+    modules.mkdir(parents=True)
+    (modules / "modules.builtin").write_text("".join(f"{file}\n" for file, there in files.items() if there))
+    for listing in ("modules.order", "modules.builtin.modinfo"):
+        (modules / listing).touch()
+    sh("chroot", root, "/sbin/depmod", release)
 
 
 def _enter_cgroup(name: str) -> None:
