@@ -41,11 +41,17 @@ BUFFER = 20 << 20
 
 @dataclass(frozen=True)
 class Route:
-    """A route: its name, its cluster and the header it asks for."""
+    """A route: its name, its cluster and the headers it asks for.
+
+    `also`: further headers. `redirects`: the provider's 307 sends the request through the whole chain again. `without`: filters that it skips.
+    """
 
     name: str
     cluster: str
     header: tuple[str, str] | None = None
+    also: tuple[tuple[str, str], ...] = ()
+    redirects: bool = False
+    without: tuple[str, ...] = ()
 
 
 def wasm_filter(name: str, binary: Path, config: JSON | str) -> JSON:
@@ -84,9 +90,17 @@ def key_auth(keys: Mapping[str, str]) -> JSON:
 
 
 def _route(route: Route, paths: Sequence[str]) -> list[JSON]:
-    headers = [{"name": route.header[0], "string_match": {"exact": route.header[1]}}] if route.header else []
-    action = {"cluster": route.cluster, "timeout": "20s"}
-    return [{"name": route.name, "match": {"path": path, "headers": headers}, "route": action} for path in paths]
+    asked = [*([route.header] if route.header else []), *route.also]
+    headers = [{"name": name, "string_match": {"exact": value}} for name, value in asked]
+    action: JSON = {"cluster": route.cluster, "timeout": "20s"}
+    if route.redirects:
+        action["internal_redirect_policy"] = {
+            "redirect_response_codes": [307],
+            "response_headers_to_copy": ["x-higress-fallback-from"],
+        }
+    skipped = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "disabled": True}
+    shared = {"name": route.name, "route": action, "typed_per_filter_config": dict.fromkeys(route.without, skipped)}
+    return [{"match": {"path": path, "headers": headers}, **shared} for path in paths]
 
 
 def _cluster(name: str, port: int) -> JSON:

@@ -90,6 +90,13 @@ def test_malformed_bodies_are_refused(world: World, body: bytes) -> None:
     assert world.provider.received == []
 
 
+def test_a_post_without_a_body_is_refused_before_anybody_waits_for_one(world: World) -> None:
+    headers = [("host", "atlas.localhost"), ("content-type", "application/json"), ("x-api-key", "k-alice")]
+    for body in (None, b""):
+        error = world.gateway.send("POST", POSTED[0], headers, body).error
+        assert (error["gate"], error["code"]) == ("identity", "body_malformed")
+
+
 @pytest.mark.parametrize(
     ("host", "path"), [("nobody.localhost", POSTED[0]), ("atlas.localhost", "/v1/files"), ("atlas.localhost", "/")]
 )

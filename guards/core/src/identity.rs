@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 pub const GATE: &str = "identity";
 /// The consumer that key-auth found.
 pub const CONSUMER: &str = "x-mse-consumer";
+/// What steers the gateway's own routing; on the gateway's own redirect it is not a client that says it.
+const STEERING: &str = "x-higress-";
 
 /// What no client may send, whatever the config says.
 const ALWAYS: [&str; 1] = [CONSUMER];
@@ -69,8 +71,12 @@ pub struct Entrance {
 
 impl Entrance {
     /// Whether a client has no business sending this header. Underscores count as dashes: some servers read them so.
-    pub fn forged(&self, name: &str) -> bool {
+    /// `redirected`: the gateway itself sent the request back to the start, and its steering headers stay.
+    pub fn forged(&self, name: &str, redirected: bool) -> bool {
         let name = name.to_ascii_lowercase().replace('_', "-");
+        if redirected && name.starts_with(STEERING) {
+            return false;
+        }
         let fixed =
             ALWAYS.contains(&name.as_str()) || ALWAYS_PREFIXES.iter().any(|start| name.starts_with(start));
         fixed
@@ -90,6 +96,10 @@ struct TableConfig {
     groups: BTreeMap<String, Vec<String>>,
     #[serde(default)]
     blocked: Blocked,
+    #[serde(default)]
+    remember: bool,
+    #[serde(default)]
+    redirected: bool,
 }
 
 #[derive(Debug, Default, Clone, Deserialize)]
@@ -108,6 +118,18 @@ pub struct Table {
     project: String,
     users: HashMap<String, String>,
     blocked: Blocked,
+    source: Source,
+}
+
+/// Where a rule's requests say who they are from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// In the header that key-auth sets.
+    Header,
+    /// There too, and it is kept for a redirect to a fallback route.
+    HeaderKept,
+    /// In what was kept before the gateway's own redirect, and nowhere else.
+    Kept,
 }
 
 /// Who it is.
@@ -133,15 +155,27 @@ impl Table {
                 }
             }
         }
+        let source = match (config.remember, config.redirected) {
+            (false, false) => Source::Header,
+            (true, false) => Source::HeaderKept,
+            (false, true) => Source::Kept,
+            (true, true) => return Err("remember and redirected exclude each other".to_owned()),
+        };
         Ok(Table {
             org: config.org.clone(),
             project: config.project.clone(),
             users,
             blocked: config.blocked.clone(),
+            source,
         })
     }
 
-    /// The person behind the values of the consumer header.
+    /// Where the consumer is taken from.
+    pub fn source(&self) -> Source {
+        self.source
+    }
+
+    /// The person behind the consumers that [`Table::source`] names.
     ///
     /// # Errors
     /// 401 without exactly one consumer, 403 when it is not of this Project or is blocked.

@@ -24,19 +24,22 @@ pub struct Local<'a> {
 /// Response code details of an answer that came from the provider.
 pub const FROM_PROVIDER: &str = "via_upstream";
 
+/// Longer names of gates are not ours.
+const MAX_GATE: usize = 40;
+
 /// What to do with a local response.
 #[derive(Debug, PartialEq)]
 pub enum Outcome {
-    /// It is an error object already: only its content type needs to be right.
-    Keep,
+    /// It is an error object already: only its headers need to be right. The gate that it names, if any.
+    Keep(Option<String>),
     /// Say this instead.
     Replace(Refusal),
 }
 
 /// Tells a refusal in the one form that all have.
 pub fn explain(local: &Local<'_>) -> Outcome {
-    if is_error_object(local.body) {
-        return Outcome::Keep;
+    if let Some(error) = error_object(local.body) {
+        return Outcome::Keep(gate(&error));
     }
     let details = local.details.to_ascii_lowercase();
     let says = |words: &[&str]| {
@@ -90,13 +93,17 @@ fn contains(body: &[u8], word: &[u8]) -> bool {
         .any(|window| window.eq_ignore_ascii_case(word))
 }
 
-fn is_error_object(body: &[u8]) -> bool {
-    let object = serde_json::from_slice::<Value>(body).ok();
-    object.is_some_and(|object| {
-        object
-            .get("error")
-            .is_some_and(|error| error.get("message").is_some())
-    })
+fn error_object(body: &[u8]) -> Option<Value> {
+    let mut object = serde_json::from_slice::<Value>(body).ok()?;
+    let error = object.get_mut("error")?.take();
+    error.get("message").is_some().then_some(error)
+}
+
+/// The gate that an error object names, as it may stand in a header.
+fn gate(error: &Value) -> Option<String> {
+    let gate = error.get("gate")?.as_str()?;
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (!gate.is_empty() && gate.len() <= MAX_GATE && gate.bytes().all(plain)).then(|| gate.to_owned())
 }
 
 fn unauthorized(local: &Local<'_>) -> Refusal {

@@ -33,6 +33,11 @@ impl Shape {
         }
     }
 
+    /// Whether its requests are a POST with a body.
+    pub fn has_body(self) -> bool {
+        !matches!(self, Shape::Models | Shape::Other)
+    }
+
     /// Whether a stream of it carries usage only when `stream_options.include_usage` asks for it.
     pub fn usage_on_request(self) -> bool {
         matches!(self, Shape::Chat | Shape::Completions)

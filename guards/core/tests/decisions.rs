@@ -7,7 +7,7 @@
 )]
 
 use guard_core::allowlist;
-use guard_core::identity::{Entrance, Identity, Person, Table};
+use guard_core::identity::{Entrance, Identity, Person, Source, Table};
 use guard_core::labels::Labels;
 use guard_core::refusal::Refusal;
 use guard_core::refused::{explain, Local, Outcome};
@@ -87,11 +87,29 @@ fn identity_configs_that_cannot_be_obeyed() {
         json!({"stage": "entrance", "stripp": []}),
         json!({"stage": "assign", "_rules_": [{"_match_route_": ["r"], "org": "o", "project": "p", "groups": {"a": ["u"], "b": ["u"]}}]}),
         json!({"stage": "assign", "_rules_": [{"_match_route_": ["r"], "org": "o", "project": "p"}]}),
+        json!({"stage": "assign", "_rules_": [{"_match_route_": ["r"], "org": "o", "project": "p", "groups": {},
+            "remember": true, "redirected": true}]}),
     ] {
         assert!(
             Identity::parse(config.to_string().as_bytes()).is_err(),
             "{config}"
         );
+    }
+}
+
+#[test]
+fn a_rule_says_where_its_consumer_comes_from() {
+    for (flags, source) in [
+        (json!({}), Source::Header),
+        (json!({"remember": true}), Source::HeaderKept),
+        (json!({"redirected": true}), Source::Kept),
+    ] {
+        let mut rule = json!({"_match_route_": ["r"], "org": "o", "project": "p", "groups": {"g": ["u"]}});
+        rule.as_object_mut()
+            .unwrap()
+            .extend(flags.as_object().unwrap().clone());
+        let rules = table(&json!({"stage": "assign", "_rules_": [rule]}));
+        assert_eq!(self::rule(&rules).source(), source);
     }
 }
 
@@ -111,7 +129,9 @@ fn forged_headers_are_known_in_every_spelling() {
         "x-envoy-retry-on",
         "x-hi-original-auth",
     ] {
-        assert!(entrance.forged(name), "{name}");
+        assert!(entrance.forged(name, false), "{name}");
+        let steers = name.starts_with("x-higress-");
+        assert_eq!(entrance.forged(name, true), !steers, "{name}");
     }
     for name in [
         "authorization",
@@ -120,7 +140,7 @@ fn forged_headers_are_known_in_every_spelling() {
         "x-secrets",
         "x-device",
     ] {
-        assert!(!entrance.forged(name), "{name}");
+        assert!(!entrance.forged(name, false), "{name}");
     }
 }
 
@@ -292,7 +312,20 @@ fn refusals_of_built_in_gates_are_told_apart() {
         had_key: true,
         reset: None,
     };
-    assert_eq!(explain(&ours), Outcome::Keep);
+    assert_eq!(explain(&ours), Outcome::Keep(None));
+    for (gate, told) in [
+        ("ai-token-ratelimit-user", true),
+        ("", false),
+        ("a\r\nb", false),
+        (&"a".repeat(41), false),
+    ] {
+        let body = json!({"error": {"message": "m", "gate": gate}}).to_string();
+        let ours = Local {
+            body: body.as_bytes(),
+            ..ours
+        };
+        assert_eq!(explain(&ours), Outcome::Keep(told.then(|| gate.to_owned())));
+    }
     let late = Local {
         body: b"{}",
         reset: Some(12),

@@ -1,10 +1,13 @@
 //! The guard `identity`: strips what clients forge, tells refusals in one form, and says who a request is from.
 #![allow(unsafe_code, missing_docs)] // the ABI's entry points, made by a macro
 
-use guard_core::identity::{Entrance, Identity, Table, CONSUMER, GATE};
+mod memory;
+
+use guard_core::identity::{Entrance, Identity, Source, Table, CONSUMER, GATE};
 use guard_core::refusal::Refusal;
 use guard_core::refused::{explain, Local, Outcome, FROM_PROVIDER};
 use guard_core::rules::Rules;
+use guard_core::shape::Shape;
 use guard_host::Root;
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext};
@@ -12,8 +15,17 @@ use proxy_wasm::types::{Action, BufferType};
 use std::rc::Rc;
 
 proxy_wasm::main! {{
-    proxy_wasm::set_root_context(|_| Root::boxed(Identity::parse, |config| Box::new(Request { config, had_key: false, local: None })));
+    proxy_wasm::set_root_context(|_| Root::boxed(parse, |config| Box::new(Request { config, had_key: false, local: None })));
 }}
+
+fn parse(config: &[u8]) -> Result<Identity, String> {
+    let identity = Identity::parse(config)?;
+    if matches!(&identity, Identity::Assign(rules) if rules.all().any(|table| table.source() == Source::HeaderKept))
+    {
+        memory::declare();
+    }
+    Ok(identity)
+}
 
 const KEYS: [&str; 2] = ["authorization", "x-api-key"];
 
@@ -26,10 +38,11 @@ struct Request {
 
 impl Request {
     fn enter(&mut self, entrance: &Entrance) -> Result<Action, Refusal> {
+        let redirected = memory::kept().is_some();
         let mut last = String::new();
         for (name, _) in guard_host::request_headers() {
             self.had_key |= KEYS.contains(&name.as_str());
-            if name != last && entrance.forged(&name) {
+            if name != last && entrance.forged(&name, redirected) {
                 guard_host::remove_request_header(&name);
             }
             last = name;
@@ -55,17 +68,20 @@ impl Request {
     }
 }
 
-fn assign(rules: &Rules<Table>) -> Result<Action, Refusal> {
+fn assign(rules: &Rules<Table>, end_of_stream: bool) -> Result<Action, Refusal> {
     let Some(table) = guard_host::rule(GATE, Some(rules))? else {
         return Ok(Action::Continue);
     };
-    let headers = guard_host::request_headers();
-    let consumers: Vec<&[u8]> = headers
-        .iter()
-        .filter(|(name, _)| name == CONSUMER)
-        .map(|(_, value)| value.as_slice())
-        .collect();
+    let consumers = consumers(table.source());
+    let consumers: Vec<&[u8]> = consumers.iter().map(Vec::as_slice).collect();
     let person = table.person(&consumers)?;
+    match (table.source(), consumers.as_slice()) {
+        (Source::HeaderKept, [consumer]) => memory::keep(consumer),
+        (Source::Kept, _) => {
+            guard_host::set_request_header(CONSUMER, &format!("{}.{}", person.project, person.user))
+        }
+        _ => {}
+    }
     guard_host::set_request_header("x-dev-org", person.org);
     guard_host::set_request_header("x-dev-project", person.project);
     guard_host::set_request_header("x-dev-group", person.group);
@@ -73,17 +89,42 @@ fn assign(rules: &Rules<Table>) -> Result<Action, Refusal> {
     for key in KEYS {
         guard_host::remove_request_header(key);
     }
+    if end_of_stream {
+        without_body()?;
+    }
     Ok(Action::Continue)
+}
+
+fn consumers(source: Source) -> Vec<Vec<u8>> {
+    if source == Source::Kept {
+        return memory::kept().into_iter().collect();
+    }
+    let headers = guard_host::request_headers().into_iter();
+    headers
+        .filter(|(name, _)| name == CONSUMER)
+        .map(|(_, value)| value)
+        .collect()
+}
+
+/// A request that ends with its headers announces no body: ai-data-masking would wait for it for ever.
+fn without_body() -> Result<(), Refusal> {
+    let header = |name| guard_host::request_header(name).unwrap_or_default();
+    if header(":method") == "POST" && Shape::of(&header(":path")).has_body() {
+        return Err(Refusal::malformed(GATE, "there is none"));
+    }
+    guard_host::remove_request_header("content-type");
+    guard_host::remove_request_header("content-length");
+    Ok(())
 }
 
 impl Context for Request {}
 
 impl HttpContext for Request {
-    fn on_http_request_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
+    fn on_http_request_headers(&mut self, _count: usize, end_of_stream: bool) -> Action {
         guard_host::settle(match self.config.clone().as_deref() {
             None => Err(Refusal::misconfigured(GATE)),
             Some(Identity::Entrance(entrance)) => self.enter(entrance),
-            Some(Identity::Assign(rules)) => assign(rules),
+            Some(Identity::Assign(rules)) => assign(rules, end_of_stream),
         })
     }
 
@@ -107,7 +148,7 @@ impl HttpContext for Request {
         }
         match self.explained(status, &details, b"") {
             Outcome::Replace(refusal) => guard_host::refuse(&refusal),
-            Outcome::Keep => Action::Continue,
+            Outcome::Keep(_) => Action::Continue,
         }
     }
 
@@ -123,11 +164,15 @@ impl HttpContext for Request {
                 .ok()
                 .flatten()
                 .unwrap_or_default();
-            if let Outcome::Replace(refusal) = self.explained(status, &details, &body) {
-                let body = refusal.body();
-                if hostcalls::set_buffer(BufferType::HttpResponseBody, 0, size, &body).is_ok() {
-                    guard_host::set_response_header("content-length", &body.len().to_string());
-                    guard_host::set_response_header("x-gate", refusal.gate);
+            match self.explained(status, &details, &body) {
+                Outcome::Keep(Some(gate)) => guard_host::set_response_header("x-gate", &gate),
+                Outcome::Keep(None) => {}
+                Outcome::Replace(refusal) => {
+                    let body = refusal.body();
+                    if hostcalls::set_buffer(BufferType::HttpResponseBody, 0, size, &body).is_ok() {
+                        guard_host::set_response_header("content-length", &body.len().to_string());
+                        guard_host::set_response_header("x-gate", refusal.gate);
+                    }
                 }
             }
             guard_host::set_response_header("content-type", "application/json");
