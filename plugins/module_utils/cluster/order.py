@@ -71,8 +71,7 @@ def stages(transitions: Sequence[Transition]) -> tuple[Stage, ...]:
     found: list[Iterable[Write]] = [
         _deletes(kinds["EnvoyFilter"]),
         _deletes(kinds["Ingress"]),
-        [*_early(secrets, _wide_secret), *_applies(settings)],
-        _early(bridges, _wide_bridge),
+        [*_early(secrets, _wide_secret), *_applies(settings), *_early(bridges, _wide_bridge)],
         *_plugins(kinds["WasmPlugin"]),
         _applies(kinds["Ingress"]),
         _applies(kinds["EnvoyFilter"]),
@@ -130,19 +129,23 @@ def family(name: str) -> str:
 
 
 def _plugins(transitions: Sequence[Transition]) -> Iterator[Iterable[Write]]:
+    """All plugins together (no route has come yet), but a rule's new place first, then both, then only the new one."""
     families: defaultdict[str, list[Transition]] = defaultdict(list)
     for found in transitions:
         families[family(found.name)].append(found)
+    first: list[Write] = []
+    both: list[Write] = []
+    last: list[Write] = []
     for members in sorted(families.values(), key=_place):
         moving = _moving_routes(members)
-        yield _applies(found for found in members if not found.live)
-        if moving:
-            yield [
-                Write("apply", _wide_plugin(found.desired, found.live, moving))
-                for found in members
-                if found.desired and found.live
-            ]
-        yield _applies(found for found in members if found.live)
+        first += _applies(found for found in members if not found.live)
+        both += [
+            Write("apply", _wide_plugin(found.desired, found.live, moving))
+            for found in members
+            if moving and found.desired and found.live
+        ]
+        (last if moving else first).extend(_applies(found for found in members if found.live))
+    yield from (first, both, last)
 
 
 def _place(members: Sequence[Transition]) -> tuple[int, int, str]:

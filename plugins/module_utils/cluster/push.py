@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Protocol
 
 from .errors import ClusterError
-from .kinds import Object, name_of
+from .kinds import Object
 from .order import Stage, Write
 
 PARALLEL = 12
@@ -56,8 +56,3 @@ def _stage(writer: Writer, stage: Stage, pool: ThreadPoolExecutor, force: bool, 
         pool.shutdown(cancel_futures=True)
         raise
     return len(stage)
-
-
-def described(stages: Sequence[Stage]) -> list[str]:
-    """The writes in words, in order, for check mode and tests: ``apply WasmPlugin/key-auth``."""
-    return [f"{write.action} {name_of(write.item)}" for stage in stages for write in stage]
