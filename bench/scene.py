@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ansible_collections.opsta.ai_gateway.plugins.module_utils.sandbox.compiler import compile_objects
-from ansible_collections.opsta.ai_gateway.plugins.module_utils.sandbox.programs import install, modules
+from ansible_collections.opsta.ai_gateway.plugins.module_utils.sandbox.programs import available, install
 from ansible_collections.opsta.ai_gateway.plugins.module_utils.sandbox.settings import LOOPBACK, Ports, Settings
 
 from . import rivals, stages
@@ -113,9 +113,8 @@ def rivals_of(scene: Scene, projects: int) -> Iterator[tuple[Subject, ...]]:
 
 
 def _settings(scene: Scene, root: Path) -> Settings:
-    files, _ = install(
-        modules(scene.parts.wheels, scene.parts.guards, scene.parts.stand_ins), scene.root / "wasm", dry=False
-    )
+    found = available(scene.parts.wheels, scene.parts.guards, scene.parts.stand_ins)
+    files, _ = install(found, scene.root / "wasm", dry=False)
     for name in ("envoy", "log"):
         (root / name).mkdir(parents=True, exist_ok=True)
     # The access log is formatted as in the sandbox, but a run would fill a disk with it.

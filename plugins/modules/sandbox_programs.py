@@ -59,8 +59,8 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.opsta.ai_gateway.plugins.module_utils.sandbox.programs import (
     WrongProgramError,
+    available,
     install,
-    modules,
 )
 from ansible_collections.opsta.ai_gateway.plugins.module_utils.sandbox.wasm import NotWasmError
 
@@ -78,7 +78,7 @@ def main() -> None:
     )
     given = {name: Path(value) for name, value in module.params.items()}
     try:
-        found = modules(given["wheels"], given["guards"], given["stand_ins"])
+        found = available(given["wheels"], given["guards"], given["stand_ins"])
         programs, fresh = install(found, given["directory"], dry=module.check_mode)
     except (OSError, WrongProgramError, NotWasmError) as error:
         module.fail_json(msg=str(error))

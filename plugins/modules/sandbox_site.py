@@ -83,6 +83,7 @@ from ansible_collections.opsta.ai_gateway.plugins.module_utils.sandbox.siteplan 
     carry_out,
     prepare,
 )
+from ansible_collections.opsta.ai_gateway.plugins.module_utils.sandbox.taken import PortsTakenError
 from ansible_collections.opsta.ai_gateway.plugins.module_utils.secret import SecretError
 from ansible_collections.opsta.ai_gateway.plugins.module_utils.spec import SpecError
 
@@ -114,7 +115,7 @@ def main() -> None:
     try:
         prepared = prepare(_request(module.params))
         changed = carry_out(prepared, dry=module.check_mode)
-    except (SpecError, SecretError, PolicyError, ObjectsRefusedError, NotInForceError) as error:
+    except (SpecError, SecretError, PolicyError, ObjectsRefusedError, PortsTakenError, NotInForceError) as error:
         module.fail_json(msg=str(error))
     sentences = list(prepared.plan.sentences)
     module.exit_json(

@@ -61,6 +61,8 @@ class Sandbox:
                         "sandbox_port_base": self.base,
                         "sandbox_manage_hosts": False,
                         "sandbox_scrape_interval": "1s",
+                        # One tick when the site comes up; tests set balances themselves.
+                        "budget_controller_tick_seconds": 86400,
                     }
                 ),
                 *arguments,
@@ -187,7 +189,7 @@ def project_of(consumer: str) -> str:
 
 
 def free_base() -> int:
-    """Nine free ports in a row."""
+    """Nine free ports in a row: the sandbox's own."""
     for base in range(28080, 32000, 20):
         if all(is_free(base + offset) for offset in range(9)):
             return base

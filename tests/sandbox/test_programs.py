@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import zipfile
 from pathlib import Path
@@ -11,9 +12,10 @@ from ansible_collections.opsta.ai_gateway.plugins.module_utils.sandbox.programs 
     HIGRESS,
     PACKAGE,
     Pinned,
+    Program,
     WrongProgramError,
+    available,
     install,
-    modules,
 )
 from ansible_collections.opsta.ai_gateway.plugins.module_utils.sandbox.wasm import (
     ENVOY_ABI,
@@ -78,17 +80,24 @@ def test_another_program_than_the_pinned_one_is_refused(tmp_path: Path) -> None:
 
 
 def test_programs_are_named_after_their_content_and_installed_once(tmp_path: Path) -> None:
-    found = [("guard", module(HIGRESS_ABI))]
+    found = [_program("guard", module(HIGRESS_ABI))]
     files, fresh = install(iter(found), tmp_path, dry=True)
     assert (fresh, list(tmp_path.iterdir())) == (("guard",), [])
     files, fresh = install(iter(found), tmp_path, dry=False)
     assert (fresh, Path(files["guard"]).read_bytes()) == (("guard",), module(ENVOY_ABI))
     assert install(iter(found), tmp_path, dry=False) == (files, ())
-    other, _ = install(iter([("guard", module(HIGRESS_ABI, "more"))]), tmp_path, dry=False)
+    other, _ = install(iter([_program("guard", module(HIGRESS_ABI, "more"))]), tmp_path, dry=False)
     assert other != files
 
 
-def test_our_own_directories_give_programs_by_their_names(tmp_path: Path) -> None:
+def test_all_programs_are_known_before_higress_own_are_fetched(tmp_path: Path) -> None:
+    """What `--check` says on a machine that has nothing yet is what happens then."""
     (tmp_path / "own_guard.wasm").write_bytes(module("a"))
+    files, fresh = install(available(tmp_path, tmp_path), tmp_path / "target", dry=True)
+    assert set(fresh) == {"ai-data-masking", "ai-statistics", "ai-proxy", "own-guard"} == set(files)
     with pytest.raises(FileNotFoundError):
-        list(modules(tmp_path, tmp_path))
+        install(available(tmp_path, tmp_path), tmp_path / "target", dry=False)
+
+
+def _program(name: str, content: bytes) -> Program:
+    return Program(name, hashlib.sha256(content).hexdigest(), lambda: content)

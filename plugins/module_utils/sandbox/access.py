@@ -36,11 +36,13 @@ def _keys(project: Project, secrets: Mapping[str, str], now: datetime) -> dict[s
 
 def summary(site: Site, reached: Mapping[str, Any], ports: Ports) -> str:
     """Tell people the URL, and for each Project an example key, a curl line and a coding tool's settings."""
-    parts = [f"The gateway runs at http://{LOOPBACK}:{ports.gateway}. Mock providers answer (docs/sandbox.md)."]
+    places = {"Gateway": ports.gateway, "Prometheus": ports.prometheus, "Spend": ports.report}
+    parts = ["      ".join(f"{name}  http://{LOOPBACK}:{port}" for name, port in places.items())]
     for project in site.projects:
         keys: Mapping[str, str] = reached["projects"][project.project]["keys"]
         for consumer in [c for c in sorted(keys) if not _blocked(project, c)][:1]:
             parts.append(_example(project, consumer, keys[consumer], ports))
+    parts.append("Mock providers answer: what is real and what stands in is told in docs/sandbox.md.")
     return "\n\n".join(parts) + "\n"
 
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from .wasm import for_stock_envoy
@@ -47,28 +48,36 @@ HIGRESS = (
 """Real Higress programs that run in stock Envoy; key-auth, ai-quota and ai-token-ratelimit are in no package."""
 
 
-def modules(wheels: Path, *others: Path) -> Iterator[tuple[str, bytes]]:
-    """Every program's name and bytes, as shipped: Higress's, and those in other directories."""
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A program as shipped: its name, its checksum, and how to read it."""
+
+    name: str
+    sha256: str
+    read: Callable[[], bytes]
+
+
+def available(wheels: Path, *others: Path) -> Iterator[Program]:
+    """Every program: Higress's, which need not have been fetched yet, and those in other directories."""
     for pinned in HIGRESS:
-        yield pinned.name, pinned.read(wheels)
+        yield Program(pinned.name, pinned.sha256, partial(pinned.read, wheels))
     for path in sorted(path for directory in others for path in directory.glob("*.wasm")):
-        yield path.stem.replace("_", "-"), path.read_bytes()
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        yield Program(path.stem.replace("_", "-"), digest, path.read_bytes)
 
 
-def install(
-    found: Iterator[tuple[str, bytes]], target: Path, *, dry: bool
-) -> tuple[Mapping[str, str], tuple[str, ...]]:
+def install(found: Iterator[Program], target: Path, *, dry: bool) -> tuple[Mapping[str, str], tuple[str, ...]]:
     """Put programs into `target`; return name -> file for all, and the names that were (`dry`: would be) new."""
     files: dict[str, str] = {}
     fresh: list[str] = []
-    for name, module in found:
-        path = target / f"{name}-{hashlib.sha256(module).hexdigest()[:12]}.wasm"
-        files[name] = str(path)
+    for program in found:
+        path = target / f"{program.name}-{program.sha256[:12]}.wasm"
+        files[program.name] = str(path)
         if not path.exists():
-            fresh.append(name)
+            fresh.append(program.name)
             if not dry:
                 target.mkdir(parents=True, exist_ok=True)
                 new = path.with_suffix(".new")
-                new.write_bytes(for_stock_envoy(module))
+                new.write_bytes(for_stock_envoy(program.read()))
                 new.rename(path)
     return files, tuple(fresh)

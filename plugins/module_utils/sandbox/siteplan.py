@@ -21,6 +21,8 @@ from .compiler import Compiled, compile_objects
 from .files import replace_if_changed, text_of
 from .layout import Layout
 from .settings import Ports, Settings
+from .supervise import processes_of
+from .taken import check_ports
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +72,14 @@ class Prepared:
 
 
 def prepare(request: Request) -> Prepared:
-    """Work a site out; raises SpecError, SecretError, PolicyError or ObjectsRefusedError with every reason."""
+    """Work a site out.
+
+    Raises SpecError, SecretError, PolicyError or ObjectsRefusedError with every reason, PortsTakenError when something
+    else listens where the sandbox would.
+    """
     site = load_site(request.site_dir)
     layout = request.layout
+    check_ports(request.ports, processes_of(layout.root))
     secrets = minted(site, _load(layout.secrets, {}), request.now)
     objects = desired_objects(site, secrets, now=request.now)
     settings = Settings(

@@ -6,6 +6,8 @@ Each service is one file in a directory; any role may put one there. What has ch
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import subprocess
 import time
 from collections.abc import Sequence
@@ -39,6 +41,20 @@ class Outcome:
         return bool(self.added or self.changed or self.removed or self.started)
 
 
+def _url(directory: Path) -> str:
+    return f"unix://{directory / 'run' / 'supervisor.sock'}"
+
+
+def processes_of(directory: Path) -> tuple[int, ...]:
+    """Services of a directory, also of a supervisor that was killed: all carry the name by which it can be called."""
+    mark = f"SUPERVISOR_SERVER_URL={_url(directory)}".encode()
+    return tuple(
+        int(process.parent.name)
+        for process in Path("/proc").glob("[0-9]*/environ")
+        if mark in _bytes_of(process).split(b"\0")
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Supervisor:
     """A supervisord with its files in one directory: supervisord.conf, run/supervisor.sock."""
@@ -51,6 +67,7 @@ class Supervisor:
         if not self.running():
             names = self._described()
             if not dry:
+                self._end_orphans(seconds)
                 self._start(seconds)
                 self._wait_running(seconds)
             return Outcome(names, (), (), ())
@@ -71,9 +88,12 @@ class Supervisor:
         return True
 
     def stop(self, *, dry: bool, seconds: float) -> bool:
-        """Stop all services and the supervisor; tell whether it ran."""
+        """Stop all services and the supervisor; tell whether any ran."""
         if not self.running():
-            return False
+            orphans = bool(processes_of(self.directory))
+            if not dry:
+                self._end_orphans(seconds)
+            return orphans
         if not dry:
             # The supervisor stops to answer long before the services it waits for have ended.
             self._call("stopAllProcesses", True)
@@ -81,6 +101,14 @@ class Supervisor:
             pid = self.directory / "run" / "supervisord.pid"
             self._until(lambda: not pid.exists(), seconds, "the supervisor does not end")
         return True
+
+    def _end_orphans(self, seconds: float) -> None:
+        for pid in processes_of(self.directory):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+        self._until(
+            lambda: not processes_of(self.directory), seconds, "services of a supervisor that was killed do not end"
+        )
 
     def _described(self) -> tuple[str, ...]:
         described = ConfigParser(interpolation=None)
@@ -132,6 +160,14 @@ class Supervisor:
         return infos
 
     def _call(self, method: str, *arguments: Any) -> Any:
-        transport = SupervisorTransport(None, None, f"unix://{self.directory / 'run' / 'supervisor.sock'}")
+        transport = SupervisorTransport(None, None, _url(self.directory))
         with ServerProxy("http://localhost", transport=transport) as proxy:
             return getattr(proxy.supervisor, method)(*arguments)
+
+
+def _bytes_of(path: Path) -> bytes:
+    """A file of /proc, empty when its process has ended or is another user's."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
