@@ -37,6 +37,8 @@ STATS_TAGS = [
     {"tag_name": "ai_consumer", "regex": r"^wasmcustom\.route\..*?consumer\.((.*?)\.)metric\."},
 ]
 BUFFER = 20 << 20
+# What routes of aliases ask for and take off on the way to the provider, as policy/routes.py renders them.
+STEERING = ("x-higress-llm-model", "x-higress-fallback-from")
 
 
 @dataclass(frozen=True)
@@ -96,10 +98,16 @@ def _route(route: Route, paths: Sequence[str]) -> list[JSON]:
     if route.redirects:
         action["internal_redirect_policy"] = {
             "redirect_response_codes": [307],
-            "response_headers_to_copy": ["x-higress-fallback-from"],
+            "response_headers_to_copy": list(STEERING),
         }
     skipped = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "disabled": True}
-    shared = {"name": route.name, "route": action, "typed_per_filter_config": dict.fromkeys(route.without, skipped)}
+    shared: JSON = {
+        "name": route.name,
+        "route": action,
+        "typed_per_filter_config": dict.fromkeys(route.without, skipped),
+    }
+    if asked:
+        shared["request_headers_to_remove"] = list(STEERING)
     return [{"match": {"path": path, "headers": headers}, **shared} for path in paths]
 
 

@@ -72,7 +72,7 @@ class Pair:
 
 
 def _redirect(path: str) -> upstream.Answer:
-    return upstream.Answer([b""], 307, (("location", f"http://{HOST}{path}"), (STEER, MODEL.name)))
+    return upstream.Answer([b""], 307, (("location", f"http://{HOST}{path}"), (STEER, MODEL.name), (ALIAS, NAME)))
 
 
 Start = Callable[..., Pair]
@@ -119,6 +119,8 @@ def test_the_redirect_reaches_the_second_provider_as_the_same_person(start: Star
     assert (reply.status, reply.json["object"]) == (200, "chat.completion")
     assert pair.reached == (1, 1)
     assert pair.second.last.body == pair.first.last.body
+    for provider in (pair.first, pair.second):
+        assert not [name for name, _ in provider.last.headers if name.startswith(("x-higress-", "x-dev-", "x-mse-"))]
     booked = {labels for labels in pair.gateway.counters() if labels[1] == FALLBACK.name}
     assert {(consumer, cluster) for _, _, cluster, _, consumer in booked} == {("atlas.alice", SECOND)}
     assert pair.post(key="k-bob").error["code"] == "model_not_allowed"

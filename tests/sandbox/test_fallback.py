@@ -79,6 +79,20 @@ def test_a_failing_provider_is_followed_by_the_next_priority(said: tuple[str, ..
     assert set(members) < set(clusters)
 
 
+def test_a_sibling_asks_for_all_the_headers_that_the_redirect_adds() -> None:
+    more = {"header": {"key": "x-higress-llm-model", "value": "m"}}
+    redirect = fallback("p1", "5xx")
+    policy = redirect["spec"]["configPatches"][0]["patch"]["value"]["typed_per_filter_config"]
+    [matcher] = policy["envoy.filters.http.custom_response"]["custom_response_matcher"]["matcher_list"]["matchers"]
+    matcher["on_match"]["action"]["typed_config"]["request_headers_to_add"].append(more)
+    with pytest.raises(ObjectsRefusedError, match="no Ingress matches the headers"):
+        site(redirect)
+    steered = {"exact_match_header_x_higress_fallback_from": "p1", "exact_match_header_x_higress_llm_model": "m"}
+    siblings = (simple("p1-fallback", destination="llm-b.dns:8080", **steered),)
+    made = compiled(bridge(), simple(), *siblings, redirect)
+    assert [entry["name"] for entry in _resources(made, "rds.json")[0]["virtual_hosts"][0]["routes"]] == ["p1"]
+
+
 def test_each_provider_has_its_own_ai_proxy_in_one_vm() -> None:
     rules = [
         {"service": ["llm-a.dns"], "config": {"provider": {"apiTokens": ["a"]}}},
@@ -130,7 +144,7 @@ def _at_providers(made: Compiled) -> dict[str, list[dict[str, Any]]]:
     ("bad", "reason"),
     [
         (fallback("nowhere", "5xx"), "no route is called"),
-        (fallback("p1", "5xx", header="else"), "no Ingress matches the header"),
+        (fallback("p1", "5xx", header="else"), "no Ingress matches the headers x-higress-fallback-from: else"),
         (fallback("p1", "5xx", use_original_request_body=False), "must be true"),
         (fallback("p1", "2xx"), "not the one patch"),
     ],

@@ -52,6 +52,8 @@ def _seen(entry: dict[str, Any]) -> dict[str, Any]:
         seen["timeout"] = action["timeout"]
     if "host_rewrite_literal" in action:
         seen["authority"] = action["host_rewrite_literal"]
+    if "request_headers_to_remove" in entry:
+        seen["removed"] = entry["request_headers_to_remove"]
     if "regex_rewrite" in action:
         seen["rewrite"] = [action["regex_rewrite"]["pattern"]["regex"], action["regex_rewrite"]["substitution"]]
     return seen
@@ -73,7 +75,7 @@ def test_routes_names_order_matches_and_shares(host: dict[str, Any]) -> None:
 
 def test_the_golden_file_is_the_whole_comparison() -> None:
     assert len(HOSTS) == 8
-    assert sum(len(host["routes"]) for host in HOSTS) == 46
+    assert sum(len(host["routes"]) for host in HOSTS) == 48
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,8 @@ METERED_PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/
 MODELS_PATH = "/v1/models"
 MODEL_HEADER = "x-higress-llm-model"
 FALLBACK_HEADER = "x-higress-fallback-from"
+# Taken off on the way to the provider. Not by a guard: without them no route of an alias would match any more.
+_STEERING = {"request-header-control-remove": f"{MODEL_HEADER},{FALLBACK_HEADER}"}
 BLACKHOLE = "blackhole.static:80"
 # Port 9 (discard) of this very host: nothing listens, so what leads here is refused at once.
 _BLACKHOLE_REGISTRY = {
@@ -150,6 +152,7 @@ def routes(site: Site, project: Project) -> Iterator[Object]:
             "destination": _weighted(project, alias),
             f"exact-match-header-{MODEL_HEADER}": name,
             "timeout": timeout,
+            **_STEERING,
         }
         for route, paths in alias_paths(project, name).items():
             yield _ingress(site, project, route, paths, annotations)
@@ -159,6 +162,7 @@ def routes(site: Site, project: Project) -> Iterator[Object]:
                 f"exact-match-header-{MODEL_HEADER}": name,
                 f"exact-match-header-{FALLBACK_HEADER}": alias_route(project, name),
                 "timeout": timeout,
+                **_STEERING,
             }
             yield _ingress(site, project, fallback_route(project, name), METERED_PATHS, annotations)
             yield _fallback_filter(site, project, name)
@@ -171,15 +175,17 @@ def _fallback_filter(site: Site, project: Project, alias: str) -> Object:
     Stock Envoy's RedirectPolicy lacks use_original_request_uri and its neighbours: Higress 2.1 and 2.2 only.
     """
     route = alias_route(project, alias)
-    steer = [{"header": {"key": FALLBACK_HEADER, "value": route}, "append": False}]
+    fallen = {"header": {"key": FALLBACK_HEADER, "value": route}, "append": False}
+    # The first attempt's route has taken it off (_STEERING), and the fallback's route asks for it.
+    model = {"header": {"key": MODEL_HEADER, "value": alias}, "append": False}
     redirect = {
         "@type": "type.googleapis.com/envoy.extensions.http.custom_response.redirect_policy.v3.RedirectPolicy",
         "use_original_request_uri": True,
         "keep_original_response_code": False,
         "use_original_request_body": True,
         "only_redirect_upstream_code": True,
-        "request_headers_to_add": steer,
-        "response_headers_to_add": steer,
+        "request_headers_to_add": [fallen, model],
+        "response_headers_to_add": [fallen],
     }
     matcher = {
         "predicate": {"or_matcher": {"predicate": [_status("", "429"), _status("Class", "5xx")]}},

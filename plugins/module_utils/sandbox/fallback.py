@@ -31,18 +31,18 @@ def read_fallbacks(
     objects: Iterable[Mapping[str, Any]], routes: Iterable[Route], problems: Problems
 ) -> Mapping[str, Fallback]:
     """Fallbacks by the name of the route that falls back."""
-    by_header: dict[Matcher, str] = {}
+    by_headers: dict[frozenset[Matcher], str] = {}
     names = set()
     for route in routes:
         names.add(route.name)
-        by_header |= dict.fromkeys(route.headers, route.name)
+        by_headers[frozenset(route.headers)] = route.name
     fallbacks: dict[str, Fallback] = {}
     for obj in objects:
         of = problems.at(obj)
         for i, patch in enumerate((obj.get("spec") or {}).get("configPatches") or []):
             if _inserts_filter(patch):
                 continue
-            fallback = _read(patch, f"spec.configPatches[{i}]", names, by_header, of)
+            fallback = _read(patch, f"spec.configPatches[{i}]", names, by_headers, of)
             if fallback:
                 fallbacks[fallback.route] = fallback
     return fallbacks
@@ -55,23 +55,29 @@ def _inserts_filter(patch: Mapping[str, Any]) -> bool:
 
 
 def _read(
-    patch: Mapping[str, Any], path: str, names: set[str], by_header: Mapping[Matcher, str], problems: ProblemsOf
+    patch: Mapping[str, Any],
+    path: str,
+    names: set[str],
+    by_headers: Mapping[frozenset[Matcher], str],
+    problems: ProblemsOf,
 ) -> Fallback | None:
     try:
         route = patch["match"]["routeConfiguration"]["vhost"]["route"]["name"]
         config = patch["patch"]["value"]["typed_per_filter_config"][_FILTER]
         [matcher] = config["custom_response_matcher"]["matcher_list"]["matchers"]
         action = matcher["on_match"]["action"]["typed_config"]
-        [added] = [entry["header"] for entry in action["request_headers_to_add"]]
+        headers = [entry["header"] for entry in action["request_headers_to_add"]]
+        added = frozenset(Matcher(header["key"].lower(), header["value"]) for header in headers)
         statuses = tuple(sorted(set(_statuses(matcher["predicate"]))))
     except (KeyError, TypeError, ValueError):
         problems.add(path, "is not the one patch the sandbox carries: a custom_response redirect merged onto a route")
         return None
-    sibling = by_header.get(Matcher(added["key"].lower(), added["value"]))
+    sibling = by_headers.get(added)
     if route not in names:
         problems.add(f"{path}.match", f"no route is called {route!r}: the patch would change nothing")
     if sibling is None:
-        problems.add(path, f"no Ingress matches the header {added['key']}: {added['value']}")
+        said = ", ".join(f"{header.name}: {header.value}" for header in sorted(added))
+        problems.add(path, f"no Ingress matches the headers {said}")
         return None
     for name in ("use_original_request_uri", "use_original_request_body", "only_redirect_upstream_code"):
         if action.get(name) is not True:

@@ -17,8 +17,9 @@ from .problem import Problems, ProblemsOf
 from .wasmplugin import HIGRESS_NAMESPACE
 
 _PREFIX = "higress.io/"
+_REMOVE = "request-header-control-remove"
 _PLAIN = frozenset(
-    {"destination", "match-method", "timeout", "upstream-vhost", "rewrite-path", "rewrite-target", "use-regex"}
+    {"destination", "match-method", "timeout", "upstream-vhost", "rewrite-path", "rewrite-target", "use-regex", _REMOVE}
 )
 _MATCHERS = re.compile(r"(exact|regex)-match-(header|query)-(.+)")
 _DESTINATION = re.compile(r"(?:(\d+)%\s+)?([A-Za-z0-9.-]+\.(?:dns|static))(?::(\d+))?")
@@ -66,6 +67,7 @@ class Route:
     timeout: int = 0
     authority: str | None = None
     rewrite: Rewrite | None = None
+    removed: tuple[str, ...] = ()
     age: str = field(default="", repr=False)
     origin: str = field(default="", repr=False)
 
@@ -160,6 +162,7 @@ def _common(
         "methods": _methods(annotations.get(_PREFIX + "match-method", ""), problems),
         "timeout": _timeout(annotations.get(_PREFIX + "timeout"), problems),
         "authority": _authority(annotations.get(_PREFIX + "upstream-vhost"), problems),
+        "removed": tuple(filter(None, annotations.get(_PREFIX + _REMOVE, "").split(","))),
     }
 
 

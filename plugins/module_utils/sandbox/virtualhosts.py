@@ -74,6 +74,8 @@ def _entry(route: Route, path: dict[str, Any], config: Mapping[str, Any], fallba
     if route.queries:
         match["query_parameters"] = [_matcher(query) for query in route.queries]
     entry: dict[str, Any] = {"name": route.name, "match": match, "route": _action(route, fallback)}
+    if route.removed:
+        entry["request_headers_to_remove"] = list(route.removed)
     if config:
         entry["typed_per_filter_config"] = dict(config)
     return entry
