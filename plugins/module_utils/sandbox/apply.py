@@ -18,7 +18,7 @@ from .files import replace, text_of
 _GROWING = ("lds.json", "cds.json")
 """Files whose resources outlive the change: requests under way still use what the new policy no longer has."""
 
-_SECONDS = 30.0
+_SECONDS = 120.0
 _LOG_LINES = 12
 
 
