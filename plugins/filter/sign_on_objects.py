@@ -20,8 +20,8 @@ name: sign_on_objects
 short_description: Kubernetes objects of sign-on's gate
 version_added: 0.1.0
 description:
-  - Gives the ConfigMap, Deployment, Service and NetworkPolicies of the gate that stands between people and Grafana,
-    and between Grafana and what it shows. docs/sign-on.md says what it does.
+  - Gives the ConfigMap, Deployment, Service, NetworkPolicies and Ingress of the gate that stands between people and
+    Grafana, and between Grafana and what it shows. docs/sign-on.md says what it does.
 author: Opsta (@opsta)
 options:
   _input:
@@ -42,6 +42,8 @@ options:
       - Where it runs, with C(namespace), C(site), C(replicas), C(nginx_image), C(python_image), the services
         C(sign_on), C(grafana), C(metrics) and C(logs) as host:port, and C(readers), the apps that may read metrics
         and logs themselves.
+      - How people reach it, with C(host), C(tls_secret), and C(plugins), the gateway's WasmPlugins, none of which is
+        for people.
     type: dict
     required: true
 """
@@ -72,7 +74,8 @@ def sign_on_objects(
     """Return the objects; raises AnsibleFilterError that names the mistake."""
     try:
         table = mapping.table(domains=domains, groups=groups, projects=projects)
-        where = Deployment(**{**deployment, "readers": tuple(deployment["readers"])})
+        lists = {name: tuple(deployment[name]) for name in ("readers", "plugins")}
+        where = Deployment(**{**deployment, **lists})
     except (KeyError, TypeError, ValueError) as error:
         raise AnsibleFilterError(str(error)) from error
     here = Path(mapping.__file__).parent

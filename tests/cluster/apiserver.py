@@ -167,6 +167,8 @@ class ControlPlane:
         self._run(
             "kwok", self.programs / "kwok", as_admin, f"--config={HERE / 'kwok-stages.yaml'}",
             "--manage-all-nodes=true", f"--server-address=127.0.0.1:{free_port()}",
+            # A node that does not say so again and again is given up after 50 s, with its pods.
+            "--node-lease-duration-seconds=40",
         )  # fmt: skip
         with config.new_client_from_config(str(self.kubeconfig)) as api:
             core = client.CoreV1Api(api)

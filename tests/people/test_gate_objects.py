@@ -11,6 +11,9 @@ GROUPS = {"ai-atlas-dev@acme.example": {"project": "atlas", "group": "dev"}}
 DEPLOYMENT = {
     "namespace": "higress-system",
     "site": "bkk",
+    "host": "grafana.acme.example",
+    "tls_secret": "gateway-tls",
+    "plugins": ["identity-entrance", "key-auth-0"],
     "replicas": 2,
     "nginx_image": "registry/nginx:1",
     "python_image": "registry/python:3",
@@ -55,8 +58,27 @@ def test_only_the_gate_reaches_grafana_and_only_known_apps_reach_data() -> None:
         return found
 
     assert callers("grafana") == ["sign-on-gate"]
+    assert callers("oauth2-proxy") == ["sign-on-gate"]
     assert callers("mimir") == ["alloy", "budget-controller", "mimir", "sign-on-gate"]
     assert callers("loki") == ["alloy", "budget-controller", "loki", "sign-on-gate"]
+
+
+def test_people_come_in_by_the_gate_alone() -> None:
+    ingress = objects()["Ingress/people"]["spec"]
+    (rule,) = ingress["rules"]
+    assert rule["host"] == "grafana.acme.example"
+    assert [path["backend"]["service"] for path in rule["http"]["paths"]] == [
+        {"name": "sign-on-gate", "port": {"number": 80}}
+    ]
+    assert ingress["tls"] == [{"hosts": ["grafana.acme.example"], "secretName": "gateway-tls"}]
+
+
+def test_no_plugin_of_the_request_chain_is_on_peoples_route() -> None:
+    (patch,) = objects()["EnvoyFilter/people"]["spec"]["configPatches"]
+    assert patch["match"]["routeConfiguration"]["vhost"]["route"]["name"] == "people"
+    filters = patch["patch"]["value"]["typed_per_filter_config"]
+    assert set(filters) == {"higress-system.identity-entrance", "higress-system.key-auth-0"}
+    assert all(off["disabled"] is True for off in filters.values())
 
 
 def test_a_new_mapping_is_a_new_pod_and_the_same_one_is_not() -> None:

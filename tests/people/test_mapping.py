@@ -1,6 +1,8 @@
 """The mapping of Workspace accounts to people of Projects."""
 
 import pytest
+from ansible.errors import AnsibleFilterError
+from ansible_collections.opsta.ai_gateway.plugins.filter.sign_on_config import sign_on_config
 from ansible_collections.opsta.ai_gateway.plugins.module_utils.sign_on import config, gate, mapping
 from ansible_collections.opsta.ai_gateway.plugins.module_utils.sign_on.mapping import Account, Refused, identify
 
@@ -121,3 +123,24 @@ def test_googles_settings_ask_for_groups_and_only_the_company() -> None:
     assert "&hd=acme.example" in text
     assert "cookie_secure = true" in lines
     assert "whitelist_domains = []" in lines
+
+
+def test_a_role_gets_the_same_config_from_its_variables() -> None:
+    settings = {
+        "public_url": "https://dash.acme.example",
+        "address": "0.0.0.0:4180",
+        "client_id": "id",
+        "domains": ["acme.example", "acme.test"],
+        "redis_url": "redis://redis:6379",
+        "trusted_proxies": ["10.42.0.0/16"],
+    }
+    google = sign_on_config(settings | {"google": {}})
+    assert 'email_domains = ["acme.example", "acme.test"]' in google
+    assert "google_admin_email" not in google
+    assert 'oidc_issuer_url = "https://id.acme.example"' in sign_on_config(
+        settings | {"oidc": {"issuer": "https://id.acme.example"}}
+    )
+    with pytest.raises(AnsibleFilterError, match="'oidc'"):
+        sign_on_config(settings)
+    with pytest.raises(AnsibleFilterError, match="unexpected keyword argument 'color'"):
+        sign_on_config(settings | {"google": {}, "color": "red"})

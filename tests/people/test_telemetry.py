@@ -7,6 +7,9 @@ import pytest
 import re2  # type: ignore[import-untyped]
 import yaml
 
+from tests.hosts.test_roles import CHARTS as CHART_VALUES
+from tests.hosts.test_roles import foreign_paths
+
 from .alloy import Block
 from .services import TREE
 from .telemetry import PROJECTS, render, stored
@@ -233,6 +236,7 @@ OBJECT = {
     "secret": "object-storage",
 }
 CHARTS = ("alloy", "loki", "mimir", "tempo", "grafana")
+PINNED = {"mimir": "mimir-distributed"}
 
 
 def values(chart: str, size: str, object_storage: dict[str, Any]) -> dict[str, Any]:
@@ -247,6 +251,7 @@ def values(chart: str, size: str, object_storage: dict[str, Any]) -> dict[str, A
             observability_logs_retention="30d",
             observability_traces_retention="168h",
             observability_minio_password="from-the-vault",
+            observability_alertmanager_url="",
             observability_projects=PROJECTS,
             observability_grafana_admin_secret="grafana-admin",
             observability_grafana_url="https://dash.acme.example",
@@ -319,6 +324,18 @@ def test_every_project_has_its_rules_and_only_the_platform_alerts(size: str) -> 
     (volume,) = values("mimir", size, {})["ruler"]["extraVolumes"]
     paths = {item["path"] for item in volume["configMap"]["items"]}
     assert paths == {"platform/usage.yml", "platform/alerts.yml", *(f"{p}/usage.yml" for p in PROJECTS)}
+
+
+@pytest.mark.parametrize("chart", CHARTS)
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("object_storage", [{}, OBJECT], ids=["local", "object"])
+def test_every_value_exists_in_the_pinned_chart(chart: str, size: str, object_storage: dict[str, Any]) -> None:
+    pinned = CHART_VALUES[PINNED.get(chart, chart)]
+    assert list(foreign_paths(values(chart, size, object_storage), pinned, {})) == []
+
+
+def test_mimirs_config_and_with_it_a_password_is_a_secret() -> None:
+    assert values("mimir", "small", {})["configStorageType"] == "Secret"
 
 
 @pytest.mark.parametrize("chart", CHARTS)

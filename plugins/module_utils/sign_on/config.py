@@ -12,10 +12,13 @@ COOKIE = "__Host-sign_on"  # the prefix makes browsers insist on Secure, Path=/ 
 
 @dataclass(frozen=True, slots=True)
 class Google:
-    """Sign-on by Google Workspace. ``admin``: whom the service account acts for when it reads groups."""
+    """Sign-on by Google Workspace. ``admin``: whom the service account acts for when it reads groups.
 
-    admin: str
-    service_account_file: str
+    Without the two nobody's groups are known, so nobody is in a Project.
+    """
+
+    admin: str = ""
+    service_account_file: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +83,9 @@ def _provider(settings: Settings) -> dict[str, str | bool | list[str]]:
         case Google(admin=admin, service_account_file=path):
             # `hd` here only picks the account in Google's form; the gate checks the signed claim.
             hint = f"&hd={settings.domains[0]}" if len(settings.domains) == 1 else "&hd=*"
-            return {
-                "provider": "google",
-                "login_url": f"https://accounts.google.com/o/oauth2/auth?access_type=offline{hint}",
-                "google_admin_email": admin,
-                "google_service_account_json": path,
-            }
+            login = f"https://accounts.google.com/o/oauth2/auth?access_type=offline{hint}"
+            directory = {"google_admin_email": admin, "google_service_account_json": path} if admin else {}
+            return {"provider": "google", "login_url": login, **directory}
         case Oidc(issuer=issuer):
             return {"provider": "oidc", "oidc_issuer_url": issuer, "scope": "openid email profile groups"}
 

@@ -12,6 +12,8 @@ from .mapping import Table, dump
 Object = dict[str, Any]
 
 NAME = "sign-on-gate"
+# The Ingress and, by it, the gateway's name of the route to people's pages.
+ROUTE = "people"
 PEOPLE_PORT, DATA_PORT, IDENTITY_PORT = 8080, 8081, 8082
 # What the authorizer is made of; it needs nothing but these and Python 3.11.
 PACKAGE = ("__init__.py", "mapping.py", "gate.py")
@@ -19,10 +21,16 @@ PACKAGE = ("__init__.py", "mapping.py", "gate.py")
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """Where the gate runs; services are host:port. ``readers``: names of apps that may ask Mimir and Loki too."""
+    """Where the gate runs; services are host:port. ``readers``: names of apps that may ask Mimir and Loki too.
+
+    ``host``: what people open; ``plugins``: the gateway's WasmPlugins, all of them for models and none for people.
+    """
 
     namespace: str
     site: str
+    host: str
+    tls_secret: str
+    plugins: tuple[str, ...]
     replicas: int
     nginx_image: str
     python_image: str
@@ -34,7 +42,7 @@ class Deployment:
 
 
 def gate_objects(deployment: Deployment, table: Table, package: Mapping[str, str]) -> tuple[Object, ...]:
-    """ConfigMap, Deployment, Service and NetworkPolicies. ``package``: the text of each file of PACKAGE."""
+    """Everything between the gateway's entrance and Grafana. ``package``: the text of each file of PACKAGE."""
     data = {"nginx.conf": gate(_upstreams(deployment)), "table.json": dump(table)}
     data |= {name: package[name] for name in PACKAGE}
     digest = hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
@@ -42,8 +50,11 @@ def gate_objects(deployment: Deployment, table: Table, package: Mapping[str, str
         _object(deployment, "v1", "ConfigMap", NAME, data=data),
         _object(deployment, "apps/v1", "Deployment", NAME, spec=_deployment(deployment, digest)),
         _object(deployment, "v1", "Service", NAME, spec=_service()),
+        _policy(deployment, "oauth2-proxy", (NAME,)),
         _policy(deployment, "grafana", (NAME,)),
         *(_policy(deployment, app, (NAME, *deployment.readers, app)) for app in ("mimir", "loki", "tempo")),
+        _object(deployment, "networking.istio.io/v1alpha3", "EnvoyFilter", ROUTE, spec=_without_plugins(deployment)),
+        _object(deployment, "networking.k8s.io/v1", "Ingress", ROUTE, spec=_ingress(deployment)),
     )
 
 
@@ -142,6 +153,32 @@ def _service() -> Object:
         {"name": "data", "port": DATA_PORT, "targetPort": "data"},
     ]
     return {"selector": {"app.kubernetes.io/name": NAME}, "ports": ports}
+
+
+def _ingress(deployment: Deployment) -> Object:
+    path = {"path": "/", "pathType": "Prefix", "backend": {"service": {"name": NAME, "port": {"number": 80}}}}
+    return {
+        "ingressClassName": "higress",
+        "tls": [{"hosts": [deployment.host], "secretName": deployment.tls_secret}],
+        "rules": [{"host": deployment.host, "http": {"paths": [path]}}],
+    }
+
+
+def _without_plugins(deployment: Deployment) -> Object:
+    """Switch the request chain off on people's route: its guards refuse every route that is no Project's.
+
+    Envoy (1.27 on) takes a filter out of a route's chain by this config; Higress names a WasmPlugin's filter
+    ``<namespace>.<object>``.
+    """
+    off = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "disabled": True}
+    filters = {f"{deployment.namespace}.{plugin}": off for plugin in deployment.plugins}
+    patch = {
+        "applyTo": "HTTP_ROUTE",
+        "match": {"context": "GATEWAY", "routeConfiguration": {"vhost": {"route": {"name": ROUTE}}}},
+        "patch": {"operation": "MERGE", "value": {"typed_per_filter_config": filters}},
+    }
+    selector = {"labels": {"higress": f"{deployment.namespace}-higress-gateway"}}
+    return {"workloadSelector": selector, "configPatches": [patch]}
 
 
 def _policy(deployment: Deployment, app: str, callers: tuple[str, ...]) -> Object:
