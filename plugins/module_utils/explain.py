@@ -116,5 +116,5 @@ def as_text(policy: Effective) -> str:
 
 
 def _budget_line(level: str, budget: Budget) -> str:
-    raised = f"; {budget.raised.usd} USD until {budget.raised.until}: {budget.raised.reason}" if budget.raised else ""
-    return f"{level}: {budget.usd} USD a {budget.period}{raised}"
+    raised = f"; {budget.raised.usd:,} USD until {budget.raised.until}: {budget.raised.reason}" if budget.raised else ""
+    return f"{level}: {budget.usd:,} USD a {budget.period}{raised}"

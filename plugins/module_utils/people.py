@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
-from .spec import Budget, Project, TokenLimit
-from .verdict import verdict
+from .spec import Budget, Org, Price, Project, SiteRecord, TokenLimit
+from .verdict import meets, told, verdict
 
 _NAMES_SHOWN = 5
 # Told in their own words below; the rest of a Project is told field by field.
@@ -28,21 +29,54 @@ def sentences(before: Projects, after: Projects) -> Iterator[str]:
             yield from (f"{name}: {line}" for line in _project(old, new))
 
 
+def site_sentences(before: SiteRecord | None, after: SiteRecord | None) -> Iterator[str]:
+    """What changes for all Projects: orgs, prices, settings. Nothing where either state has no record."""
+    if before is None or after is None:
+        return
+    yield from _orgs(before.gateway.orgs, after.gateway.orgs)
+    yield from _prices(before.prices, after.prices)
+    was, now = (record.gateway.model_dump(mode="json", exclude={"orgs"}) for record in (before, after))
+    yield from (f"the site: {line}" for name in sorted(was) for line in _leaves(was[name], now[name], name))
+
+
+def _orgs(was: Mapping[str, Org], now: Mapping[str, Org]) -> Iterator[str]:
+    for name in sorted(was.keys() | now.keys()):
+        old, new = was.get(name), now.get(name)
+        if old is None or new is None:
+            yield f"org {name}: {'removed' if new is None else 'new'}"
+            continue
+        if old.budget != new.budget:
+            yield f"org {name}: budget {_amount(old.budget)} -> {_amount(new.budget)}"
+        if old.blocked != new.blocked:
+            now_so = "blocked, every request of its Projects is refused" if new.blocked else "no longer blocked"
+            yield f"org {name}: {now_so}"
+        if old.timezone != new.timezone:
+            yield f"org {name}: timezone {old.timezone} -> {new.timezone}"
+
+
+def _prices(was: Iterable[Price], now: Iterable[Price]) -> Iterator[str]:
+    old, new = _told_prices(was), _told_prices(now)
+    for model in sorted(old.keys() | new.keys()):
+        if old.get(model) != new.get(model):
+            yield f"price of {model}: {old.get(model, 'none')} -> {new.get(model, 'none')} (USD per 1,000,000 tokens)"
+
+
+def _told_prices(prices: Iterable[Price]) -> dict[str, str]:
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for price in prices:
+        rates = price.model_dump(mode="json", exclude={"model"}, exclude_defaults=True)
+        found[price.model].append(", ".join(f"{name} {_short(value)}" for name, value in rates.items()))
+    return {model: "; ".join(texts) for model, texts in found.items()}
+
+
 def broken_tests(before: Projects, after: Projects) -> Iterator[str]:
     """The specs' own policy tests, old and new, that would not hold after the change."""
     for name, project in sorted(after.items()):
         known = before[name].tests if name in before else ()
         for test in dict.fromkeys((*project.tests, *known)):
             found = verdict(project, test)
-            if (found.status, found.gate) != (test.expect.status, test.expect.gate):
-                yield (
-                    f"{name}: test '{test.name}' expects {_outcome(test.expect.status, test.expect.gate)}, "
-                    f"would get {_outcome(found.status, found.gate)}"
-                )
-
-
-def _outcome(status: int, gate: str | None) -> str:
-    return f"{status} by {gate}" if gate else str(status)
+            if not meets(found, test.expect):
+                yield f"{name}: test '{test.name}' expects {told(test.expect)}, would get {told(found)}"
 
 
 def _project(old: Project, new: Project) -> Iterator[str]:
@@ -88,9 +122,13 @@ def _amount(value: Budget | TokenLimit | None) -> str:
         return "none"
     if isinstance(value, TokenLimit):
         return f"{value.tokens:,} tokens a {value.per}"
-    text = f"{value.usd} USD a {value.period}"
-    raised = f", {value.raised.usd} USD until {value.raised.until} ({value.raised.reason})" if value.raised else ""
-    return text + raised + (f", alerts at {value.alerts} %" if value.alerts != Budget(usd=value.usd).alerts else "")
+    text = f"{value.usd:,} USD a {value.period}"
+    raised = f", {value.raised.usd:,} USD until {value.raised.until} ({value.raised.reason})" if value.raised else ""
+    return (
+        text
+        + raised
+        + (f", alerts at {', '.join(map(str, value.alerts))} %" if value.alerts != Budget(usd=value.usd).alerts else "")
+    )
 
 
 def _all_amounts(project: Project) -> dict[str, Budget | TokenLimit | None]:
@@ -156,16 +194,26 @@ def _fields(old: Project, new: Project) -> Iterator[str]:
         yield from _leaves(was[name], now[name], name)
 
 
-def _leaves(old: object, new: object, path: str) -> Iterator[str]:
+def _leaves(old: Any, new: Any, path: str) -> Iterator[str]:
     if old == new:
         return
     if isinstance(old, dict) and isinstance(new, dict):
         for key in sorted(old.keys() | new.keys()):
             yield from _leaves(old.get(key), new.get(key), f"{path}.{key}")
+    elif _named(old) and _named(new):
+        yield from _leaves(_named(old), _named(new), path)
     elif old in (None, []) or new in (None, []):
         yield f"{path}: {'removed' if new in (None, []) else 'added'}"
     else:
         yield f"{path}: {_short(old)} -> {_short(new)}"
+
+
+def _named(value: Any) -> dict[str, Any]:
+    """Entries of a list by what they are called; empty where they are not told apart by it."""
+    if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
+        return {}
+    names = [str(entry.get("name") or entry.get("kind") or "") for entry in value]
+    return dict(zip(names, value, strict=True)) if all(names) and len(set(names)) == len(names) else {}
 
 
 def _short(value: object) -> str:

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from .people import broken_tests, sentences
-from .policy.objects import LABEL_PROJECT, Object
-from .spec import Project
+from .people import broken_tests, sentences, site_sentences
+from .policy.objects import LABEL_PROJECT, PROJECT_RECORD, SITE_RECORD, Object
+from .spec import Project, SiteRecord
 
 Action = Literal["create", "update", "delete"]
 Key = tuple[str, str, str]
@@ -21,6 +21,9 @@ Field = tuple[str | int, ...]
 # Besides what an object says, its labels and annotations are ours; the rest of metadata is the server's.
 _OWN_METADATA = ("labels", "annotations")
 _ABSENT = object()
+# What a rule is for, and what else an entry of a list may be called by.
+_MATCHES = ("ingress", "service", "domain")
+_NAMES = ("name", "key", "kind", "model", "path")
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,8 @@ def make_plan(desired: Sequence[Object], live: Sequence[Object]) -> Plan:
         if (change := _change(wanted.get(key), present.get(key)))
     ]
     before, after = recorded_projects(live), recorded_projects(desired)
-    return Plan(tuple(changes), tuple(sentences(before, after)), tuple(broken_tests(before, after)))
+    told = (*site_sentences(recorded_site(live), recorded_site(desired)), *sentences(before, after))
+    return Plan(tuple(changes), told, tuple(broken_tests(before, after)))
 
 
 def _change(desired: Object | None, live: Object | None) -> Change | None:
@@ -113,21 +117,38 @@ def _differences(old: Any, new: Any, field: Field) -> Iterator[tuple[Field, Any,
     elif isinstance(old, list) and isinstance(new, list) and old != new:
         inside = list(_differences(_by_name(old), _by_name(new), field))
         yield from inside or [(field, old, new)]
+    elif isinstance(old, str) and isinstance(new, str) and old != new:
+        # A document in a ConfigMap: what differs in it, not two long lines that look alike.
+        before, after = _document(old), _document(new)
+        inside = list(_differences(before, after, field)) if before and after else []
+        yield from inside or [(field, old, new)]
     elif old is _ABSENT or new is _ABSENT or old != new or isinstance(old, bool) != isinstance(new, bool):
         yield field, old, new
+
+
+def _document(text: str) -> dict[str, Any]:
+    """TEXT as the JSON object that it is; empty when it is none."""
+    if not text.startswith("{"):
+        return {}
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _by_name(items: list[Any]) -> dict[Any, Any]:
     """A list's entries by what a person calls them, so that one new tenant is one difference and not a shift."""
     names = [_name_of(item) for item in items]
-    return dict(zip(names if len(set(names)) == len(names) else range(len(items)), items, strict=True))
+    told_apart = "" not in names and len(set(names)) == len(names)
+    return dict(zip(names if told_apart else range(len(items)), items, strict=True))
 
 
 def _name_of(item: Any) -> str:
     if not isinstance(item, Mapping):
         return str(item)
-    match = next((item[key] for key in ("ingress", "service", "domain") if item.get(key)), None)
-    return str(match[0] if match else item.get("name") or item.get("key") or item.get("path") or sorted(item))
+    match = next((item[key] for key in _MATCHES if item.get(key)), None)
+    return str(match[0] if match else next((item[key] for key in _NAMES if item.get(key)), ""))
 
 
 def _shown(value: Any, hide: bool) -> Any:
@@ -145,10 +166,21 @@ def recorded_projects(objects: Iterable[Object]) -> dict[str, Project]:
     result: dict[str, Project] = {}
     for item in objects:
         name = item["metadata"]["name"]
-        if item["kind"] == "ConfigMap" and name.startswith("project-"):
+        if item["kind"] == "ConfigMap" and name.startswith(PROJECT_RECORD):
             try:
                 project = Project.model_validate(json.loads(item["data"]["spec"]))
             except ValueError:
                 continue
             result[project.project] = project
     return result
+
+
+def recorded_site(objects: Iterable[Object]) -> SiteRecord | None:
+    """What OBJECTS record of the site; None without a record that this version can read."""
+    for item in objects:
+        if item["kind"] == "ConfigMap" and item["metadata"]["name"] == SITE_RECORD:
+            try:
+                return SiteRecord.model_validate(json.loads(item["data"]["spec"]))
+            except ValueError:
+                return None
+    return None

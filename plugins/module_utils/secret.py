@@ -14,6 +14,8 @@ from .spec import Key, Project, Site
 Secrets = Mapping[str, Mapping[str, str]]
 # The key of a Project's masking hashes (HMAC), so that a hash tells nothing to who does not have it.
 MASKING_HASH = "masking.hash"
+_PROVIDER = "provider."
+_HOW_TO_GIVE = "\nKeep them in a vault, by Project and name: {atlas: {provider.main: ...}}."
 
 
 class SecretError(Exception):
@@ -27,7 +29,12 @@ def user_key(user: str, key: Key) -> str:
 
 def provider_key(name: str) -> str:
     """The name of a provider's key in its Project's Secret."""
-    return f"provider.{name}"
+    return f"{_PROVIDER}{name}"
+
+
+def is_provider_key(name: str) -> bool:
+    """Whether the secret NAME is given by a provider: nobody else can make one."""
+    return name.startswith(_PROVIDER)
 
 
 def needed(project: Project, now: datetime) -> tuple[str, ...]:
@@ -76,4 +83,6 @@ def check(tenants: Iterable[Tenant], known: Secrets) -> None:
     shared = sorted(", ".join(sorted(names)) for names in owners.values() if len(names) > 1)
     lines = [f"  missing: {name}" for name in missing] + [f"  the same key for {names}" for names in shared]
     if lines:
-        raise SecretError("the site's secrets are not complete:\n" + "\n".join(lines))
+        raise SecretError(
+            "the site's secrets are not complete:\n" + "\n".join(lines) + (_HOW_TO_GIVE if missing else "")
+        )

@@ -33,6 +33,17 @@ def verdict(project: Project, test: PolicyTest) -> Expectation:
     return Expectation(status=200)
 
 
+def meets(found: Expectation, expected: Expectation) -> bool:
+    """Whether FOUND is what was EXPECTED: the same status, and the same gate where both name one."""
+    same_gate = None in (found.gate, expected.gate) or found.gate == expected.gate
+    return found.status == expected.status and same_gate
+
+
+def told(outcome: Expectation) -> str:
+    """OUTCOME in words: ``403 by model-allowlist``."""
+    return f"{outcome.status} by {outcome.gate}" if outcome.gate else str(outcome.status)
+
+
 def alias_of(project: Project, model: str, workload: str | None) -> str:
     """The alias that serves a request: its workload's, if one claims it, else the model it names."""
     claimed = {alias.workload: name for name, alias in project.models.items() if alias.workload}

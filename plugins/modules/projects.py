@@ -41,7 +41,7 @@ options:
     type: dict
     default: {}
   mint_keys:
-    description: Make random keys for users who have none yet. Keys that exist are never replaced.
+    description: Make random keys for users (and for masking's hashes) that have none yet. What exists is never replaced.
     type: bool
     default: true
   kubeconfig:
@@ -202,7 +202,7 @@ def run(options: dict[str, Any], *, check: bool) -> dict[str, Any]:
         prune_limit=options["prune_limit"],
         confirm=options["confirm"],
         force=options["apply_mode"] == "force",
-        mint="users" if options["mint_keys"] else "none",
+        mint="own" if options["mint_keys"] else "none",
         wait_seconds=options["wait_timeout"] if options["wait"] else 0,
     )
     kubeconfig = Path(options["kubeconfig"]) if options["kubeconfig"] else None

@@ -13,8 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.opsta.ai_gateway.plugins.module_utils.cluster import Client, read
-from ansible_collections.opsta.ai_gateway.plugins.module_utils.cluster.reconcile import stored_secrets
+from ansible_collections.opsta.ai_gateway.plugins.module_utils.cluster import Client, read, stored_keys
 from ansible_collections.opsta.ai_gateway.plugins.module_utils.spec import Site
 
 from .apiserver import ControlPlane
@@ -103,7 +102,7 @@ def test_check_and_diff_say_exactly_what_the_real_run_then_does(
 
 def test_no_key_shows_anywhere(plane: ControlPlane, cluster: Client, specs: Path) -> None:
     ran = run_module(plane, specs, "--diff")
-    minted = stored_secrets(read(cluster, "lab").values())["atlas"]["user.user-000.default"]
+    minted = stored_keys(cluster, "lab")["atlas"]["user.user-000.default"]
     assert minted.startswith("sk-")
     for text in (ran.output, json.dumps(ran.result)):
         assert minted not in text

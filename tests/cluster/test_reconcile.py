@@ -14,10 +14,10 @@ from ansible_collections.opsta.ai_gateway.plugins.module_utils.cluster import (
     preview,
     read,
     reconcile,
+    stored_keys,
 )
 from ansible_collections.opsta.ai_gateway.plugins.module_utils.cluster.errors import ConflictsError, InvalidError
 from ansible_collections.opsta.ai_gateway.plugins.module_utils.cluster.kinds import CONFIG_MAP, INGRESS, WASM_PLUGIN
-from ansible_collections.opsta.ai_gateway.plugins.module_utils.cluster.reconcile import stored_secrets
 from ansible_collections.opsta.ai_gateway.plugins.module_utils.cluster.told import result
 from ansible_collections.opsta.ai_gateway.plugins.module_utils.secret import SecretError
 
@@ -32,7 +32,7 @@ def versions(cluster: Client) -> dict[tuple[str, str, str], str]:
 
 
 def keys_of(cluster: Client, name: str = "atlas") -> dict[str, str]:
-    return stored_secrets(read(cluster, "lab").values())[name]
+    return stored_keys(cluster, "lab")[name]
 
 
 def test_every_object_is_accepted_with_strict_validation(cluster: Client) -> None:

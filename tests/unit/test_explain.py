@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from ansible_collections.opsta.ai_gateway.plugins.module_utils.explain import as_text, effective_policy
 from ansible_collections.opsta.ai_gateway.plugins.module_utils.spec import PolicyTest, Site
-from ansible_collections.opsta.ai_gateway.plugins.module_utils.verdict import verdict
+from ansible_collections.opsta.ai_gateway.plugins.module_utils.spec.model import Expectation
+from ansible_collections.opsta.ai_gateway.plugins.module_utils.verdict import meets, verdict
 
 from .conftest import NOW
 
@@ -63,3 +64,19 @@ def test_the_examples_own_tests_hold(site: Site) -> None:
         for test in project.tests:
             found = verdict(project, test)
             assert (found.status, found.gate) == (test.expect.status, test.expect.gate), test.name
+
+
+@pytest.mark.parametrize(
+    ("expected", "met"),
+    [
+        ({"status": 403, "gate": "model-allowlist"}, True),
+        ({"status": 403}, True),
+        ({"status": 403, "gate": "prompt-guard"}, False),
+        ({"status": 200}, False),
+    ],
+)
+def test_an_expectation_asks_for_its_status_and_for_the_gate_that_it_names(
+    expected: dict[str, object], met: bool
+) -> None:
+    found = Expectation(status=403, gate="model-allowlist")
+    assert meets(found, Expectation.model_validate(expected)) is met

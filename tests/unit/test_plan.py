@@ -60,6 +60,26 @@ TABLE: dict[str, tuple[list[Any], list[Any], list[tuple[Any, ...]]]] = {
         [thing(spec=[RULES[1], RULES[0]])],
         [("update", "a", [("spec", [RULES[1], RULES[0]], [RULES[0], RULES[1]])])],
     ),
+    "inside a document": (
+        [thing(data={"d": '{"users": {"a": {}, "b": {}}}'})],
+        [thing(data={"d": '{"users": {"a": {}}}'})],
+        [("update", "a", [("data.d.users.b", None, {})])],
+    ),
+    "a document that only looks otherwise": (
+        [thing(data={"d": '{"a": 1}'})],
+        [thing(data={"d": '{"a":1}'})],
+        [("update", "a", [("data.d", '{"a":1}', '{"a": 1}')])],
+    ),
+    "a document in place of none": (
+        [thing(data={"d": '{"a": 1}'})],
+        [thing(data={"d": "{a"})],
+        [("update", "a", [("data.d", "{a", '{"a": 1}')])],
+    ),
+    "entries without a name": (
+        [thing(spec=[{"limit": 1}, {"limit": 3}])],
+        [thing(spec=[{"limit": 1}, {"limit": 2}])],
+        [("update", "a", [("spec.1.limit", 2, 3)])],
+    ),
     "same name, other kind": (
         [thing("Secret")],
         [thing("ConfigMap")],
@@ -86,6 +106,9 @@ SENTENCES = {
     "a limit": ("tokens: 5000000", "tokens: 7", "atlas: token limit of the Project: 5,000,000 tokens a minute -> 7 tokens a minute"),
     "a block": ("      alice: {}\n", "      alice: {blocked: true}\n", "atlas: alice: blocked, every request is refused"),
     "a key": ('          - {name: "2026"}\n', '          - {name: "2027"}\n', "atlas: carol gets key 2027"),
+    "a large budget": ("budget: {usd: 300}", "budget: {usd: 300000}", "300 USD a month -> 300,000 USD a month"),
+    "alerts": ("budget: {usd: 500,", "budget: {alerts: [50, 90], usd: 500,", "500 USD a month, alerts at 50, 90 %"),
+    "a masking rule": ("    - {kind: email, value: \"[e-mail]\"}\n", "", "atlas: masking.rules.email: removed"),
     "masking": ("engine: data-masking", "engine: \"off\"", "atlas: masking.engine: data-masking -> off"),
     "a broken test": ("models: [coding-default, bulk]", "models: [bulk]", "test 'alice codes' expects 200, would get 403 by model-allowlist"),
 }  # fmt: skip
@@ -108,6 +131,31 @@ def test_people_are_told(sandbox: Path, site: Site, old: str, new: str, sentence
     )
     told = [*plan.sentences, *plan.broken]
     assert [line for line in told if sentence in line], told
+
+
+SITE_SENTENCES = {
+    "an org's budget": ("gateway.yml", "{usd: 2000,", "{usd: 3000,", "org acme: budget 2,000 USD a month -> 3,000 USD a month"),
+    "an org is blocked": ("gateway.yml", "  globex:\n", "  globex:\n    blocked: true\n", "org globex: blocked, every request of its Projects is refused"),
+    "an org's calendar": ("gateway.yml", "timezone: UTC", "timezone: Asia/Tokyo", "org globex: timezone UTC -> Asia/Tokyo"),
+    "an org comes": ("gateway.yml", "orgs:\n", "orgs:\n  initech: {}\n", "org initech: new"),
+    "a setting": ("gateway.yml", "site: sandbox\n", "site: sandbox\nin_flight_margin: 0.5\n", "the site: in_flight_margin: 0 -> 0.5"),
+    "a price": ("prices.yml", "input: 0.02, output: 0", "input: 0.03, output: 0", "price of mock-embed: input 0.02, output 0 -> input 0.03, output 0 (USD"),
+    "a price comes": ("prices.yml", "prices:\n", "prices:\n  - {model: new, input: 1, output: 2}\n", "price of new: none -> input 1, output 2"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", SITE_SENTENCES)
+def test_people_are_told_what_changes_for_all(sandbox: Path, site: Site, case: str) -> None:
+    file, old, new, sentence = SITE_SENTENCES[case]
+    secrets = minted(site, {}, NOW)
+    texts = {name: (sandbox / name).read_text(encoding="utf-8") for name in ("gateway.yml", "prices.yml")}
+    assert old in texts[file]
+    texts[file] = texts[file].replace(old, new, 1)
+    projects = [(path.name, path.read_text(encoding="utf-8")) for path in sorted((sandbox / "projects").iterdir())]
+    after = parse_site(texts["gateway.yml"], texts["prices.yml"], projects)
+    told = make_plan(desired_objects(after, secrets, now=NOW), desired_objects(site, secrets, now=NOW)).sentences
+    assert [line for line in told if sentence in line], told
+    assert len(told) == 1
 
 
 def test_a_project_comes_and_goes(site: Site) -> None:

@@ -254,3 +254,12 @@ def test_the_same_site_gives_the_same_bytes(site: Site) -> None:
     assert {o["metadata"]["name"] for o in desired_objects(reordered, secrets, now=NOW)} == {
         o["metadata"]["name"] for o in desired_objects(site, secrets, now=NOW)
     }
+
+
+def test_a_blocked_org_is_blocked_at_the_gate(site: Site) -> None:
+    orgs = {**site.gateway.orgs, "globex": site.gateway.orgs["globex"].model_copy(update={"blocked": True})}
+    blocked = site.model_copy(update={"gateway": site.gateway.model_copy(update={"orgs": orgs})})
+    found = desired_objects(blocked, minted(blocked, {}, NOW), now=NOW)
+    [identity] = [item for item in found if item["kind"] == "WasmPlugin" and item["metadata"]["name"] == "identity"]
+    rules = {rule["config"]["project"]: rule["config"].get("blocked") for rule in identity["spec"]["matchRules"]}
+    assert rules == {"atlas": None, "beacon": None, "comet": {"groups": ["search"]}}

@@ -2,7 +2,7 @@
 
 from .client import Client, Connection, connect
 from .errors import ClusterError, Conflict, ConflictsError
-from .reconcile import Outcome, Prepared, RefusedError, Wanted, preview, read, reconcile
+from .reconcile import Outcome, Prepared, RefusedError, Wanted, preview, read, reconcile, stored_keys
 
 __all__ = [
     "Client",
@@ -18,4 +18,5 @@ __all__ = [
     "preview",
     "read",
     "reconcile",
+    "stored_keys",
 ]

@@ -16,12 +16,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ..policy.objects import PROJECT_RECORD, SITE_RECORD
 from .kinds import Object
 
 _PHASES = {"AUTHN": 0, "AUTHZ": 1, "STATS": 2}
-# A Project as it was applied. Written when it is true (an interrupted run is told again), and before keys go:
-# a key that the record names and the cluster has lost is an alarm.
-_RECORD = "project-"
+# What was applied. Written when it is true (an interrupted run is told again), and before keys go: a key that a
+# Project's record names and the cluster has lost is an alarm.
+_RECORDS = (PROJECT_RECORD, SITE_RECORD)
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,8 @@ def stages(transitions: Sequence[Transition]) -> tuple[Stage, ...]:
     for transition in transitions:
         kinds[transition.kind].append(transition)
     maps, bridges, secrets = kinds["ConfigMap"], kinds["McpBridge"], kinds["Secret"]
-    records = [found for found in maps if found.name.startswith(_RECORD)]
-    settings = [found for found in maps if not found.name.startswith(_RECORD)]
+    records = [found for found in maps if found.name.startswith(_RECORDS)]
+    settings = [found for found in maps if not found.name.startswith(_RECORDS)]
     found: list[Iterable[Write]] = [
         _deletes(kinds["EnvoyFilter"]),
         _deletes(kinds["Ingress"]),

@@ -12,13 +12,13 @@ from typing import Literal
 
 from ..plan import Change, FieldChange, Key, Plan, key_of, make_plan, recorded_projects
 from ..policy import desired_objects
-from ..policy.objects import LABEL_MANAGED, LABEL_PROJECT, LABEL_SITE, MANAGED_BY, NAMESPACE
-from ..secret import SecretError, Secrets, minted, needed
+from ..policy.objects import LABEL_MANAGED, LABEL_PROJECT, LABEL_SITE, MANAGED_BY, NAMESPACE, PROJECT_RECORD
+from ..secret import SecretError, Secrets, is_provider_key, minted, needed
 from ..spec import Project, Site
 from .client import Client, missing_kinds
 from .errors import ClusterError, Conflict, ConflictsError, MissingKindsError
 from .garbage import paused_collection
-from .kinds import KINDS, Kind, Object, name_of
+from .kinds import KINDS, SECRET, Kind, Object, name_of
 from .lock import SiteLock
 from .order import Stage, Transition, stages
 from .ownership import conflicts, intruding_fields, owned, unchanged
@@ -38,7 +38,7 @@ class Wanted:
     """What a run shall make true.
 
     ``secrets``: keys given by the caller, by Project and name; the others are read back from the cluster or
-    minted (``mint``: for users; "all": for a comparison only, stand-ins for every key that is not known).
+    minted (``mint``: "own" all that no provider gives; "all": for a comparison only, stand-ins for every other too).
     ``prune``: remove Projects that have no spec any more; else they are kept as recorded.
     ``prune_limit``: the largest share of Projects, in percent, that goes without ``confirm``. ``force``: take
     back fields that other managers set. ``wait_seconds``: how long to wait for another run.
@@ -52,7 +52,7 @@ class Wanted:
     prune_limit: int = 20
     confirm: str = ""
     force: bool = False
-    mint: Literal["users", "none", "all"] = "users"
+    mint: Literal["own", "none", "all"] = "own"
     wait_seconds: float = 60.0
 
 
@@ -243,7 +243,7 @@ class _Records:
 
     def get(self, project: str) -> Project | None:
         """The record of PROJECT, None where there is none that this version can read."""
-        item = self._live.get(("ConfigMap", NAMESPACE, f"project-{project}"))
+        item = self._live.get(("ConfigMap", NAMESPACE, f"{PROJECT_RECORD}{project}"))
         return recorded_projects([item]).get(project) if item else None
 
 
@@ -287,11 +287,15 @@ def _kept(site: Site, leaving: Sequence[str], recorded: _Records) -> tuple[Proje
     return tuple(project for project in found.values() if project)
 
 
-def stored_secrets(live: Iterable[Object]) -> dict[str, dict[str, str]]:
-    """The keys that the cluster holds, by Project and name."""
+def stored_keys(client: Client, site: str) -> dict[str, dict[str, str]]:
+    """The keys that the cluster holds for SITE, by Project and name."""
+    return _stored(read(client, site, (SECRET,)).values())
+
+
+def _stored(live: Iterable[Object]) -> dict[str, dict[str, str]]:
     result: dict[str, dict[str, str]] = {}
     for item in live:
-        project = item["metadata"].get("labels", {}).get(LABEL_PROJECT)
+        project = _project_of(item)
         if item["kind"] == "Secret" and project and item["metadata"]["name"] == f"keys-{project}":
             result[project] = {name: _decoded(value) for name, value in (item.get("data") or {}).items()}
     return result
@@ -305,7 +309,7 @@ def _decoded(value: str) -> str:
 
 
 def _secrets(wanted: Wanted, site: Site, recorded: _Records, live: Objects) -> Secrets:
-    stored = stored_secrets(live.values())
+    stored = _stored(live.values())
     known = {
         project.project: {**stored.get(project.project, {}), **wanted.secrets.get(project.project, {})}
         for project in site.projects
@@ -318,7 +322,7 @@ def _secrets(wanted: Wanted, site: Site, recorded: _Records, live: Objects) -> S
         return known
     # A provider's key comes from the provider: where it is missing, the policy says so.
     return {
-        project: {name: value for name, value in names.items() if name.startswith("user.") or name in known[project]}
+        project: {name: value for name, value in names.items() if not is_provider_key(name) or name in known[project]}
         for project, names in fresh.items()
     }
 
@@ -334,5 +338,5 @@ def _check_lost(known: Secrets, fresh: Secrets, recorded: _Records, now: datetim
         raise SecretError(
             "keys that are in use are gone from the cluster:\n  "
             + "\n  ".join(sorted(lost))
-            + "\nGive them as secrets, or give the key a new name to hand out a new one."
+            + "\nGive them as secrets, or give a user's key a new name to hand out a new one."
         )

@@ -8,11 +8,11 @@ from datetime import datetime
 
 from ..members import Tenant, tenant_at
 from ..secret import Secrets, check, needed_by
-from ..spec import Project, Site
+from ..spec import Project, Site, SiteRecord
 from .budget import budget_objects
 from .chain import CHAIN
 from .key_auth import key_secret
-from .objects import Object, build, encoded
+from .objects import PROJECT_RECORD, SITE_RECORD, Object, build, encoded
 from .plugin import wasm_plugins
 from .routes import custom_response_filter, mcp_bridge, routes
 
@@ -28,6 +28,7 @@ def desired_objects(site: Site, secrets: Secrets, *, now: datetime) -> tuple[Obj
 
 
 def _objects(site: Site, tenants: Sequence[Tenant], secrets: Secrets) -> Iterator[Object]:
+    yield _site_record(site)
     yield mcp_bridge(site)
     yield custom_response_filter(site)
     yield from budget_objects(site)
@@ -39,10 +40,17 @@ def _objects(site: Site, tenants: Sequence[Tenant], secrets: Secrets) -> Iterato
         yield _keys(site, tenant, secrets[tenant.project.project])
 
 
+def _site_record(site: Site) -> Object:
+    """The orgs, prices and settings of the site as they were applied: the same for what its Projects share."""
+    record = SiteRecord(gateway=site.gateway, prices=site.prices)
+    text = json.dumps(record.model_dump(mode="json", by_alias=True, exclude_defaults=True), sort_keys=True)
+    return build("v1", "ConfigMap", SITE_RECORD, site.gateway.site, data={"spec": text})
+
+
 def _spec_record(site: Site, project: Project) -> Object:
     """The Project as it was applied, so that the next plan can say in people's terms what changes."""
     text = json.dumps(project.model_dump(mode="json", by_alias=True, exclude_defaults=True), sort_keys=True)
-    name = f"project-{project.project}"
+    name = f"{PROJECT_RECORD}{project.project}"
     return build("v1", "ConfigMap", name, site.gateway.site, project=project.project, data={"spec": text})
 
 

@@ -23,11 +23,11 @@ def _assign(_site: Site, _tenants: Sequence[Tenant]) -> Config:
     return {"stage": "assign"}
 
 
-def _rules(_site: Site, tenant: Tenant) -> Iterator[Rule]:
+def _rules(site: Site, tenant: Tenant) -> Iterator[Rule]:
     project = tenant.project
     groups = {name: sorted(group.users) for name, group in sorted(project.groups.items())}
     config: Config = {"org": project.org, "project": project.project, "groups": groups}
-    blocked = _blocked(tenant)
+    blocked = _blocked(site, tenant)
     config |= {"blocked": blocked} if blocked else {}
     fallbacks = tuple(fallback_routes(project))
     # A redirect to a fallback runs the whole chain again, without the credential: the guard remembers who it let on
@@ -37,9 +37,10 @@ def _rules(_site: Site, tenant: Tenant) -> Iterator[Rule]:
         yield Rule(config | {"redirected": True}, routes=fallbacks)
 
 
-def _blocked(tenant: Tenant) -> Config:
+def _blocked(site: Site, tenant: Tenant) -> Config:
     project = tenant.project
-    groups = sorted(name for name, group in project.groups.items() if group.blocked or project.blocked)
+    everybody = project.blocked or site.gateway.orgs[project.org].blocked
+    groups = sorted(name for name, group in project.groups.items() if group.blocked or everybody)
     users = sorted(
         member.identity.user
         for member in tenant.members

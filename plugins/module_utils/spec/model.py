@@ -429,6 +429,13 @@ class Gateway(_Spec):
     )
 
 
+class SiteRecord(_Spec):
+    """What all Projects of a site share: gateway.yml and prices.yml as they were applied."""
+
+    gateway: Gateway
+    prices: tuple[Price, ...]
+
+
 class Site(_Spec):
     """All of a site's policy, complete and consistent."""
 
