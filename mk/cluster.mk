@@ -57,5 +57,6 @@ lint-cluster: setup ## types of the cluster room's modules, commands and benchma
 explain: setup ## what holds for one user: make explain PROJECT=atlas USER=bob
 	@$(PYTHON) commands/explain.py $(INVENTORY) $(PROJECT) $(USER)
 
-policy-test: setup ## replay the tests: of the Project files on the running sandbox
-	@$(PYTHON) commands/policy_test.py $(INVENTORY) $(or $(SANDBOX),.sandbox)/access.json
+# GATEWAY=https://192.0.2.11: a cluster's gateway, with KUBECONFIG and ARGS="--context ... --authority ca.crt".
+policy-test: setup ## replay the tests: of the Project files on the running sandbox, or on the gateway GATEWAY=URL
+	@$(PYTHON) commands/policy_test.py $(INVENTORY) $(if $(GATEWAY),--gateway $(GATEWAY),--sandbox $(SANDBOX)) $(ARGS)
