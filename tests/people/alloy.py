@@ -118,7 +118,6 @@ class Entry:
     labels: dict[str, str]
     extracted: dict[str, Any] = field(default_factory=dict)
     metadata: dict[str, str] = field(default_factory=dict)
-    counted: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     tenant: str | None = None
     kept: bool = True
 
@@ -222,12 +221,6 @@ def _label_drop(stage: Block, entry: Entry) -> None:
         entry.labels.pop(name, None)
 
 
-def _metrics(stage: Block, entry: Entry) -> None:
-    for metric in stage.all("metric.counter"):
-        if entry.extracted.get(metric.attributes["source"]) is not None:
-            entry.counted.append((f"loki_process_custom_{metric.attributes['name']}", dict(entry.labels)))
-
-
 def _nothing(_stage: Block, _entry: Entry) -> None:
     """The time and the length of a line are not looked at."""
 
@@ -243,7 +236,6 @@ _STAGES = {
     "stage.structured_metadata": _metadata,
     "stage.tenant": _tenant,
     "stage.label_drop": _label_drop,
-    "stage.metrics": _metrics,
     "stage.timestamp": _nothing,
     "stage.truncate": _nothing,
 }

@@ -1,4 +1,4 @@
-"""A sandbox in which people work: the site's own play, the real budget controller beside it, and its Prometheus."""
+"""A sandbox in which people work: the site's own play, with its budget controller and its Prometheus."""
 
 import json
 import os
@@ -15,15 +15,11 @@ from typing import Any
 from urllib.parse import urlencode
 from urllib.request import urlopen
 
-from ansible_collections.opsta.ai_gateway.plugins.module_utils.policy.budget import budget_config
-from ansible_collections.opsta.ai_gateway.plugins.module_utils.spec.load import load_site
-
 from tests.sandbox import sandbox as sandboxes
 
-from .services import TREE, accepts, program, until
+from .services import TREE, until
 
 CHAT = "/v1/chat/completions"
-REPORT = 8  # the report page's port, counted from the sandbox's first
 
 
 @dataclass(frozen=True)
@@ -70,47 +66,23 @@ class Site:
 
 @contextmanager
 def running(directory: Path) -> Iterator[Site]:
-    """Bring a sandbox up by the site's own play, with the budget controller; both are stopped at the end."""
+    """Bring a sandbox up by the site's own play; it is stopped at the end."""
     for sandbox in sandboxes.running(directory):
-        site = Site(sandbox)
-        with _budget_controller(site, directory):
-            yield site
+        yield Site(sandbox)
 
 
-@contextmanager
-def _budget_controller(site: Site, directory: Path) -> Iterator[None]:
-    """The real controller, as its timer and its page run it; nothing when the sandbox has it itself."""
-    port = site.sandbox.base + REPORT
-    if accepts(port):
-        yield
-        return
-    config = directory / "budget.json"
-    config.write_text(json.dumps(budget_config(load_site(site.sandbox.site))))
-    target = site.directory / "prometheus/targets/budget.json"
-    target.parent.mkdir(exist_ok=True)
-    target.write_text(json.dumps([{"targets": [f"127.0.0.1:{port}"]}]))
-    # Prometheus watches the directory only when it was there as it started.
-    site.sandbox.supervise("signal", "HUP", "prometheus")
-    command = [sys.executable, "-m", "budget_controller", "--config", str(config), "serve", "--port", str(port)]
-    log = site.directory / "log"
-    with program("budget-controller", command, log, port, **_environment(site)):
-        yield
-
-
-def _environment(site: Site) -> dict[str, str]:
+def tick(site: Site) -> None:
+    """Let the sandbox's budget controller run once more, with its log where the sandbox's logs are."""
+    config = site.directory / "configmaps/budget-config/budget.json"
+    command = [sys.executable, "-m", "budget_controller", "--config", str(config), "run"]
     base = site.sandbox.base
-    return {
+    environment = {
         "BUDGET_REDIS_URL": f"redis://127.0.0.1:{base + 2}/0",
         "BUDGET_METRICS_URL": f"http://127.0.0.1:{base + 3}",
         "PYTHONPATH": str(TREE),
     }
-
-
-def tick(site: Site, directory: Path) -> None:
-    """Let the controller run once, with its log where the sandbox's logs are."""
-    command = [sys.executable, "-m", "budget_controller", "--config", str(directory / "budget.json"), "run"]
     with (site.directory / "log/budget-run.log").open("ab") as log:
-        subprocess.run(command, env=os.environ | _environment(site), stdout=log, stderr=log, check=True, timeout=60)
+        subprocess.run(command, env=os.environ | environment, stdout=log, stderr=log, check=True, timeout=60)
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,8 @@ def access_line(**changes: Any) -> str:
         "upstream": "outbound|443||atlas-a.dns",
         "duration_ms": 812,
         "first_byte_ms": 95,
-        "ai_log": json.dumps(ai_log),
+        # As ai-statistics leaves it: the inside of a JSON string.
+        "ai_log": json.dumps(json.dumps(ai_log))[1:-1],
     }
     return json.dumps(line | changes)
 
@@ -83,9 +84,6 @@ def test_a_refusal_keeps_its_gate_and_its_project(alloy: Block) -> None:
     assert entry.labels["gate"] == "prompt-guard"
     assert entry.tenant == "atlas"
     assert "gate=prompt-guard" in entry.line
-    ((metric, labels),) = entry.counted
-    assert metric == "loki_process_custom_refused_total"
-    assert (labels["project"], labels["gate"], labels["status"]) == ("atlas", "prompt-guard", "403")
     assert "status" not in entry.labels
     assert "consumer=-" in entry.line
 
@@ -101,7 +99,6 @@ def test_a_label_cannot_be_chosen_by_a_client_or_a_provider(alloy: Block) -> Non
     assert set(entry.labels) == {"namespace", "pod", "container", "project"}
     assert "request_id" not in entry.metadata
     assert PROMPT not in entry.stored()
-    assert entry.counted == []
 
 
 @pytest.mark.parametrize(

@@ -182,7 +182,7 @@ def table(
 
 
 def _check(address: str, entry: Mapping[str, str], domains: frozenset[str], projects: Mapping[str, str]) -> None:
-    where = f"sign_on_groups[{address!r}]"
+    where = f"oauth2_proxy_groups[{address!r}]"
     if address.lower().rpartition("@")[2] not in domains:
         raise ValueError(f"{where}: a group of another domain; allowed: {', '.join(sorted(domains))}")
     if unknown := set(entry) - {"project", "group", "role"}:
