@@ -45,13 +45,14 @@ STEERING = ("x-higress-llm-model", "x-higress-fallback-from")
 class Route:
     """A route: its name, its cluster and the headers it asks for.
 
-    `also`: further headers. `redirects`: the provider's 307 sends the request through the whole chain again. `without`: filters that it skips.
+    `also`: further headers. `says`: Envoy answers itself, with status and text. `redirects`: the provider's 307 sends the request through the whole chain again. `without`: filters that it skips.
     """
 
     name: str
     cluster: str
     header: tuple[str, str] | None = None
     also: tuple[tuple[str, str], ...] = ()
+    says: tuple[int, str] | None = None
     redirects: bool = False
     without: tuple[str, ...] = ()
 
@@ -101,11 +102,12 @@ def _route(route: Route, paths: Sequence[str]) -> list[JSON]:
             "response_headers_to_copy": list(STEERING),
         }
     skipped = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "disabled": True}
-    shared: JSON = {
-        "name": route.name,
-        "route": action,
-        "typed_per_filter_config": dict.fromkeys(route.without, skipped),
-    }
+    shared: JSON = {"name": route.name, "typed_per_filter_config": dict.fromkeys(route.without, skipped)}
+    if route.says:
+        status, text = route.says
+        shared["direct_response"] = {"status": status, "body": {"inline_string": text}}
+    else:
+        shared["route"] = action
     if asked:
         shared["request_headers_to_remove"] = list(STEERING)
     return [{"match": {"path": path, "headers": headers}, **shared} for path in paths]
@@ -297,11 +299,11 @@ class Gateway:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             connection.send(body)
 
-    def counters(self) -> dict[tuple[str, str, str, str, str], int]:
+    def counters(self, kind: str = "usage") -> dict[tuple[str, str, str, str, str], int]:
         """The guards' counters by (name, route, cluster, model, consumer), as Prometheus sees them."""
         found = {}
-        for line in self.admin("/stats/prometheus?filter=usage_").splitlines():
-            if line.startswith("#") or "_metric_usage_" not in line:
+        for line in self.admin(f"/stats/prometheus?filter={kind}_").splitlines():
+            if line.startswith("#") or f"_metric_{kind}_" not in line:
                 continue
             name, rest = line.split("{", 1)
             labels, value = rest.rsplit("} ", 1)

@@ -24,6 +24,33 @@ pub struct Local<'a> {
 /// Response code details of an answer that came from the provider.
 pub const FROM_PROVIDER: &str = "via_upstream";
 
+/// Every gate of the chain, and what answers in the place of one.
+const GATES: [&str; 14] = [
+    "identity",
+    "key-auth",
+    "ai-data-masking",
+    "data-masking",
+    "prompt-guard",
+    "model-allowlist",
+    "ai-quota",
+    "ai-token-ratelimit",
+    "ai-token-ratelimit-user",
+    "ai-token-ratelimit-group",
+    "ai-token-ratelimit-project",
+    "usage-guard",
+    "provider",
+    "gateway",
+];
+
+/// The counter of a gate's refusals: `refused_<gate>_<status>`, gates that are not ours as one.
+pub fn counter(gate: &str, status: u32) -> String {
+    let known = GATES.iter().find(|known| **known == gate);
+    format!(
+        "refused_{}_{status}",
+        known.map_or_else(|| "other".to_owned(), |gate| gate.replace('-', "_"))
+    )
+}
+
 /// Longer names of gates are not ours.
 const MAX_GATE: usize = 40;
 

@@ -10,7 +10,7 @@ use guard_core::allowlist;
 use guard_core::identity::{Entrance, Identity, Person, Source, Table};
 use guard_core::labels::Labels;
 use guard_core::refusal::Refusal;
-use guard_core::refused::{explain, Local, Outcome};
+use guard_core::refused::{counter, explain, Local, Outcome};
 use guard_core::rules::{Found, Rules, Target};
 use serde_json::{json, Value};
 
@@ -333,6 +333,18 @@ fn refusals_of_built_in_gates_are_told_apart() {
     };
     let Outcome::Replace(refusal) = explain(&late) else { panic!("kept") };
     assert_eq!(refusal.details["reset_seconds"], 12);
+}
+
+#[test]
+fn refusals_are_counted_by_gates_of_ours() {
+    assert_eq!(counter("prompt-guard", 403), "refused_prompt_guard_403");
+    assert_eq!(
+        counter("ai-token-ratelimit-user", 429),
+        "refused_ai_token_ratelimit_user_429"
+    );
+    for odd in ["", "x", "Prompt-Guard", "prompt_guard"] {
+        assert_eq!(counter(odd, 403), "refused_other_403");
+    }
 }
 
 /// What the gateway's tag expressions make of a counter's name.

@@ -2,6 +2,7 @@
 #![allow(unsafe_code, missing_docs)] // the ABI's entry points, made by a macro
 
 mod memory;
+mod refusals;
 
 use guard_core::identity::{Entrance, Identity, Source, Table, CONSUMER, GATE};
 use guard_core::refusal::Refusal;
@@ -15,7 +16,7 @@ use proxy_wasm::types::{Action, BufferType};
 use std::rc::Rc;
 
 proxy_wasm::main! {{
-    proxy_wasm::set_root_context(|_| Root::boxed(parse, |config| Box::new(Request { config, had_key: false, local: None })));
+    proxy_wasm::set_root_context(|_| Root::boxed(parse, |config| Box::new(Request { config, had_key: false, local: None, counted: false })));
 }}
 
 fn parse(config: &[u8]) -> Result<Identity, String> {
@@ -27,6 +28,8 @@ fn parse(config: &[u8]) -> Result<Identity, String> {
     Ok(identity)
 }
 
+/// Where a refusal says its gate.
+const GATE_HEADER: &str = "x-gate";
 const KEYS: [&str; 2] = ["authorization", "x-api-key"];
 
 struct Request {
@@ -34,6 +37,8 @@ struct Request {
     had_key: bool,
     /// Status and details of a local response whose body is awaited.
     local: Option<(u32, String)>,
+    /// Its refusal is in the counters.
+    counted: bool,
 }
 
 impl Request {
@@ -68,17 +73,47 @@ impl Request {
     }
 }
 
+impl Request {
+    /// A refusal that is an error object already: its headers say the gate too.
+    fn named(&mut self, gate: Option<&str>, status: u32) {
+        if let Some(gate) = gate {
+            guard_host::set_response_header(GATE_HEADER, gate);
+        }
+        self.count(gate.unwrap_or_default(), status);
+    }
+
+    /// A refusal in plain text: the error object in its place.
+    fn retold(&mut self, refusal: &Refusal, size: usize) {
+        let body = refusal.body();
+        if hostcalls::set_buffer(BufferType::HttpResponseBody, 0, size, &body).is_ok() {
+            guard_host::set_response_header("content-length", &body.len().to_string());
+            guard_host::set_response_header(GATE_HEADER, refusal.gate);
+        }
+        self.count(refusal.gate, refusal.status);
+    }
+
+    fn count(&mut self, gate: &str, status: u32) {
+        if !std::mem::replace(&mut self.counted, true) {
+            let consumer = memory::noted().unwrap_or_default();
+            refusals::count(gate, status, &String::from_utf8_lossy(&consumer));
+        }
+    }
+}
+
 fn assign(rules: &Rules<Table>, end_of_stream: bool) -> Result<Action, Refusal> {
     let Some(table) = guard_host::rule(GATE, Some(rules))? else {
         return Ok(Action::Continue);
     };
     let consumers = consumers(table.source());
     let consumers: Vec<&[u8]> = consumers.iter().map(Vec::as_slice).collect();
+    if let [consumer] = consumers.as_slice() {
+        memory::note(&String::from_utf8_lossy(consumer));
+    }
     let person = table.person(&consumers)?;
     match (table.source(), consumers.as_slice()) {
         (Source::HeaderKept, [consumer]) => memory::keep(consumer),
-        (Source::Kept, _) => {
-            guard_host::set_request_header(CONSUMER, &format!("{}.{}", person.project, person.user))
+        (Source::Kept, [consumer]) => {
+            guard_host::set_request_header(CONSUMER, &String::from_utf8_lossy(consumer));
         }
         _ => {}
     }
@@ -135,11 +170,17 @@ impl HttpContext for Request {
         let status = guard_host::response_header(":status")
             .and_then(|status| status.parse().ok())
             .unwrap_or(0);
-        if status < 400 || guard_host::response_header("x-gate").is_some() {
+        if status < 400 {
             return Action::Continue;
         }
         let details = guard_host::property(&["response", "code_details"]);
         if details == FROM_PROVIDER {
+            // Only gates of ours say that they are one.
+            guard_host::remove_response_header(GATE_HEADER);
+            return Action::Continue;
+        }
+        if let Some(gate) = guard_host::response_header(GATE_HEADER) {
+            self.count(&gate, status);
             return Action::Continue;
         }
         if !end_of_stream {
@@ -147,7 +188,10 @@ impl HttpContext for Request {
             return Action::Pause;
         }
         match self.explained(status, &details, b"") {
-            Outcome::Replace(refusal) => guard_host::refuse(&refusal),
+            Outcome::Replace(refusal) => {
+                self.count(refusal.gate, status);
+                guard_host::refuse(&refusal)
+            }
             Outcome::Keep(_) => Action::Continue,
         }
     }
@@ -165,15 +209,8 @@ impl HttpContext for Request {
                 .flatten()
                 .unwrap_or_default();
             match self.explained(status, &details, &body) {
-                Outcome::Keep(Some(gate)) => guard_host::set_response_header("x-gate", &gate),
-                Outcome::Keep(None) => {}
-                Outcome::Replace(refusal) => {
-                    let body = refusal.body();
-                    if hostcalls::set_buffer(BufferType::HttpResponseBody, 0, size, &body).is_ok() {
-                        guard_host::set_response_header("content-length", &body.len().to_string());
-                        guard_host::set_response_header("x-gate", refusal.gate);
-                    }
-                }
+                Outcome::Keep(gate) => self.named(gate.as_deref(), status),
+                Outcome::Replace(refusal) => self.retold(&refusal, size),
             }
             guard_host::set_response_header("content-type", "application/json");
         }

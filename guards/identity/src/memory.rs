@@ -1,4 +1,4 @@
-//! What the gateway keeps of a request across its own redirect to a fallback route.
+//! What the gateway keeps of a request: across its own redirect to a fallback route, and until its answer.
 //!
 //! A redirect runs the whole chain again, as a new stream of Envoy's with the same headers but no credential. What
 //! outlives it is Envoy's filter state with the life span of the downstream request; no client and no provider can
@@ -8,6 +8,10 @@ use proxy_wasm::hostcalls;
 
 /// The property's name, also its name in the filter state (with Envoy's prefix `wasm.`).
 const CONSUMER: &str = "opsta_ai_gateway_consumer";
+
+/// The same, for as long as one pass through the chain lasts: Envoy's Wasm filters do not see a request's headers any
+/// more once its answer is there.
+const PERSON: &str = "opsta_ai_gateway_person";
 
 /// Envoy's foreign function that gives a property a life span other than the filter chain's.
 const DECLARE: &str = "declare_property";
@@ -34,6 +38,20 @@ pub fn keep(consumer: &[u8]) {
 
 /// The consumer that was kept before a redirect; none on a client's own request.
 pub fn kept() -> Option<Vec<u8>> {
-    let value = hostcalls::get_property(vec![CONSUMER]).ok().flatten()?;
+    value(CONSUMER)
+}
+
+/// Notes who the request is from.
+pub fn note(consumer: &str) {
+    let _ = hostcalls::set_property(vec![PERSON], Some(consumer.as_bytes()));
+}
+
+/// Who was noted on this pass through the chain.
+pub fn noted() -> Option<Vec<u8>> {
+    value(PERSON)
+}
+
+fn value(name: &str) -> Option<Vec<u8>> {
+    let value = hostcalls::get_property(vec![name]).ok().flatten()?;
     (!value.is_empty()).then_some(value)
 }
