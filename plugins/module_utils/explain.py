@@ -39,7 +39,7 @@ def effective_policy(site: Site, project_name: str, user: str, now: datetime) ->
         identity=identity,
         host=project.host,
         blocked=project.blocked or settings.blocked or site.gateway.orgs[project.org].blocked,
-        models={alias: tuple(_answers(project, alias)) for alias in sorted(project.groups[identity.group].models)},
+        models={alias: tuple(answers(project, alias)) for alias in sorted(project.groups[identity.group].models)},
         budgets=dict(_budgets(site, project, identity)),
         token_limits=dict(_token_limits(project, identity)),
         masking=_masking(site, project),
@@ -48,7 +48,8 @@ def effective_policy(site: Site, project_name: str, user: str, now: datetime) ->
     )
 
 
-def _answers(project: Project, alias: str) -> Iterator[str]:
+def answers(project: Project, alias: str) -> Iterator[str]:
+    """What answers for ALIAS, in words: ``main: mock-large (80 %)``."""
     settings = project.models[alias]
     for target in settings.targets:
         share = "" if target.weight == 100 else f" ({target.weight} %)"

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from .explain import answers
 from .spec import Budget, Org, Price, Project, SiteRecord, TokenLimit
 from .verdict import meets, told, verdict
 
@@ -85,6 +86,7 @@ def _project(old: Project, new: Project) -> Iterator[str]:
     yield from _amounts(old, new)
     yield from _blocks(old, new)
     yield from _keys(old, new)
+    yield from _answers(old, new)
     yield from _fields(old, new)
 
 
@@ -187,11 +189,27 @@ def _keys(old: Project, new: Project) -> Iterator[str]:
                 yield f"{user}'s key {name}: works until {had[name] or 'removed'} -> {has[name] or 'removed'}"
 
 
+def _answers(old: Project, new: Project) -> Iterator[str]:
+    for alias in sorted(old.models.keys() & new.models.keys()):
+        was, now = ", ".join(answers(old, alias)), ", ".join(answers(new, alias))
+        if was != now:
+            yield f"{alias} is answered by {now} instead of {was}"
+    yield from (
+        f"{alias} is a new alias, answered by {', '.join(answers(new, alias))}"
+        for alias in sorted(new.models.keys() - old.models.keys())
+    )
+    yield from (f"{alias} is no alias any more" for alias in sorted(old.models.keys() - new.models.keys()))
+
+
 def _fields(old: Project, new: Project) -> Iterator[str]:
-    """Everything else: host, providers, aliases, masking, prompt-guard, tests."""
+    """Everything else: host, providers, aliases' settings, masking, prompt-guard, tests."""
     was, now = old.model_dump(mode="json", by_alias=True), new.model_dump(mode="json", by_alias=True)
-    for name in sorted(set(was) - {"groups"} - _TOLD_APART):
+    for name in sorted(set(was) - {"groups", "models"} - _TOLD_APART):
         yield from _leaves(was[name], now[name], name)
+    for alias in sorted(was["models"].keys() & now["models"].keys()):
+        before, after = was["models"][alias], now["models"][alias]
+        for name in sorted(set(before) - {"targets", "fallback"}):
+            yield from _leaves(before[name], after[name], f"models.{alias}.{name}")
 
 
 def _leaves(old: Any, new: Any, path: str) -> Iterator[str]:

@@ -109,6 +109,9 @@ SENTENCES = {
     "a large budget": ("budget: {usd: 300}", "budget: {usd: 300000}", "300 USD a month -> 300,000 USD a month"),
     "alerts": ("budget: {usd: 500,", "budget: {alerts: [50, 90], usd: 500,", "500 USD a month, alerts at 50, 90 %"),
     "a masking rule": ("    - {kind: email, value: \"[e-mail]\"}\n", "", "atlas: masking.rules.email: removed"),
+    "another target": ("    targets: [{provider: main, model: mock-small}]", "    targets: [{provider: backup, model: mock-small}]", "atlas: bulk is answered by backup: mock-small instead of main: mock-small"),
+    "an alias' workload": ("    workload: bulk\n", "    workload: night\n", "atlas: models.bulk.workload: bulk -> night"),
+    "an alias comes": ("models:\n  coding-default:", "models:\n  fast: {targets: [{provider: main, model: mock-small}]}\n  coding-default:", "atlas: fast is a new alias, answered by main: mock-small"),
     "masking": ("engine: data-masking", "engine: \"off\"", "atlas: masking.engine: data-masking -> off"),
     "a broken test": ("models: [coding-default, bulk]", "models: [bulk]", "test 'alice codes' expects 200, would get 403 by model-allowlist"),
 }  # fmt: skip
