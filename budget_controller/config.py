@@ -133,7 +133,8 @@ def load(path: Path) -> Config:
     """
 
     def part(number: int) -> bytes:
-        return (path.parent.with_name(f"{path.parent.name}-{number}") / f"projects-{number}.json").read_bytes()
+        directory = path.parent.with_name(f"{path.parent.name}-{number}")
+        return directory.joinpath(f"projects-{number}.json").read_bytes()
 
     try:
         return parse(path.read_text(encoding="utf-8"), part)
