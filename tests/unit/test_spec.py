@@ -10,7 +10,7 @@ import pytest
 from ansible_collections.opsta.ai_gateway.plugins.module_utils.spec import Price, Project, Site
 from ansible_collections.opsta.ai_gateway.plugins.module_utils.spec.document import parse_document
 from ansible_collections.opsta.ai_gateway.plugins.module_utils.spec.schema import SCHEMAS, schema_text
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -73,7 +73,42 @@ def test_the_schema_knows_every_field_of_a_project() -> None:
     assert set(json.loads(schema_text("project"))["properties"]) == set(Project.model_fields)
 
 
-@given(st.text(max_size=200))
+# Pieces that mean something to a YAML reader, so that chance makes documents and not only words.
+PIECES = st.sampled_from(
+    [
+        *"a1{}[]|>'\"#%~!,\t\0\ufeff\u2028\x85💥\n",
+        *(": ", "  ", "- ", "? ", "&x ", "*x", "<<: ", "!!int ", "---\n", "...\n"),
+        *("9" * 50, "1e9", "1e99999", "-.5"),
+    ]
+)
+
+
+@settings(deadline=None)  # a loaded machine is no mistake of the reader
+@given(st.one_of(st.text(max_size=200), st.lists(PIECES, max_size=30).map("".join)))
 def test_no_text_crashes_the_reader(text: str) -> None:
     document = parse_document(text, "x.yml")
-    assert all(problem.file == "x.yml" for problem in document.problems)
+    assert document.file == "x.yml"
+    for problem in document.problems:
+        assert problem.message
+        assert 0 <= problem.line <= len(text) + 1
+    if document.data is None and not document.problems:
+        # Nothing but a word for nothing, in whatever dress.
+        assert document.lines == {(): document.line(())}
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "1e99999999999999999999", "1" * 41, "0." + "3" * 50])
+def test_a_number_beyond_all_amounts_is_a_word(number: str) -> None:
+    assert parse_document(f"usd: {number}", "x.yml").data == {"usd": number}
+
+
+@pytest.mark.parametrize(
+    "entry", ["*a{below}", "k{number}: *a{below} ", "k: *a{below} "], ids=["list", "keys", "one key"]
+)
+def test_aliases_of_aliases_end(entry: str) -> None:
+    opening, closing = "{}" if ":" in entry else "[]"
+    levels = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    for level in range(1, 9):
+        inside = ", ".join(entry.format(below=level - 1, number=number) for number in range(10))
+        levels.append(f"a{level}: &a{level} {opening}{inside}{closing}")
+    [problem] = parse_document("\n".join(levels), "x.yml").problems
+    assert "more than 500,000 values" in problem.message

@@ -17,8 +17,11 @@ import yaml
 from .problems import Problem
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_INTEGER = re.compile(r"[-+]?[0-9]+")
-_DECIMAL = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+# What is longer is no amount that anybody means, and more than Python turns into a number.
+_INTEGER = re.compile(r"[-+]?[0-9]{1,40}")
+_DECIMAL = re.compile(r"[-+]?(\.[0-9]{1,40}|[0-9]{1,40}(\.[0-9]{0,40})?)([eE][-+]?[0-9]{1,4})?")
+# Aliases of aliases make a small file endless; a Project of 10,000 users has a tenth of this.
+_MOST_VALUES = 500_000
 _WORDS: dict[str, Any] = {"": None, "~": None, "null": None, "true": True, "false": False}
 
 Path_ = tuple[str | int, ...]
@@ -40,14 +43,22 @@ class Document:
         return self.lines.get(path, 0)
 
 
+class _TooLargeError(Exception):
+    """The file, with its aliases filled in, is larger than any Project."""
+
+
 @dataclass
 class _Reader:
     file: str
     lines: dict[Path_, int] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    values: int = 0
 
     def read(self, node: yaml.Node, path: Path_) -> Any:
         self.lines[path] = node.start_mark.line + 1
+        self.values += 1
+        if self.values > _MOST_VALUES:
+            raise _TooLargeError
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
@@ -102,6 +113,9 @@ def parse_document(text: str, file: str) -> Document:
         data = reader.read(node, ())
     except RecursionError:
         return Document(file, None, {}, (Problem(file, 0, "", "is nested too deeply"),))
+    except _TooLargeError:
+        reason = f"holds more than {_MOST_VALUES:,} values, with its aliases (*name) filled in"
+        return Document(file, None, {}, (Problem(file, 0, "", reason),))
     return Document(file, data, reader.lines, tuple(reader.problems))
 
 
