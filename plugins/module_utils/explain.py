@@ -79,6 +79,11 @@ def _token_limits(project: Project, identity: Identity) -> Iterator[tuple[str, T
     yield from ((name, limit) for name, limit in levels.items() if limit)
 
 
+def tokens_per(limit: TokenLimit) -> str:
+    """LIMIT in words: ``200,000 tokens an hour``."""
+    return f"{limit.tokens:,} tokens {'an' if limit.per == 'hour' else 'a'} {limit.per}"
+
+
 def _masking(site: Site, project: Project) -> str:
     masking = project.masking
     engine = masking.engine or site.gateway.masking_engine
@@ -106,8 +111,7 @@ def as_text(policy: Effective) -> str:
         + ("\n          ".join(_budget_line(*item) for item in policy.budgets.items()) or "none: no quota"),
         "limits    "
         + (
-            "\n          ".join(f"{name}: {v.tokens:,} tokens a {v.per}" for name, v in policy.token_limits.items())
-            or "none"
+            "\n          ".join(f"{name}: {tokens_per(limit)}" for name, limit in policy.token_limits.items()) or "none"
         ),
         f"masking   {policy.masking}",
         f"guard     {policy.prompt_guard}",

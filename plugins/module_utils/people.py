@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from .explain import answers
+from .explain import answers, tokens_per
 from .spec import Budget, Org, Price, Project, SiteRecord, TokenLimit
 from .verdict import meets, told, verdict
 
@@ -123,7 +123,7 @@ def _amount(value: Budget | TokenLimit | None) -> str:
     if value is None:
         return "none"
     if isinstance(value, TokenLimit):
-        return f"{value.tokens:,} tokens a {value.per}"
+        return tokens_per(value)
     text = f"{value.usd:,} USD a {value.period}"
     raised = f", {value.raised.usd:,} USD until {value.raised.until} ({value.raised.reason})" if value.raised else ""
     return (
@@ -237,7 +237,7 @@ def _named(value: Any) -> dict[str, Any]:
 def _short(value: object) -> str:
     if isinstance(value, list):
         return f"{len(value)} entries" if any(isinstance(part, dict) for part in value) else ", ".join(map(str, value))
-    return str(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _listed(names: list[str]) -> str:

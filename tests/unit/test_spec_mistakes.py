@@ -84,6 +84,15 @@ MISTAKES = {
     "localhost as a provider": Mistake("http://provider-a.sandbox.test/v1", "http://localhost/v1", "providers.main.url", "127.0.0.1", "localhost"),
     "https to an address": Mistake("http://provider-a.sandbox.test/v1", "https://192.0.2.1/v1", "providers.main.url", "needs a name", "192.0.2.1"),
     "key in the url": Mistake("http://provider-a.", "http://user:pw@provider-a.", "providers.main.url", "may not hold credentials"),
+    "no host in the url": Mistake("http://provider-a.sandbox.test/v1", "http://''/v1", "providers.main.url", "no valid host name"),
+    "no such port": Mistake("http://provider-a.sandbox.test/v1", "http://a.test:99999/v1", "providers.main.url", "ort out of range"),
+    "port zero": Mistake("http://provider-a.sandbox.test/v1", "http://a.test:0/v1", "providers.main.url", "no valid port"),
+    "another Project's key as a mask": Mistake(
+        'value: "[ticket]"', 'value: "${secret.higress-system/keys-beacon.provider.next}"', "masking.rules.2.value", "reference", "", "without ${"
+    ),
+    "a reference in a phrase": Mistake("[print the deployment secrets]", "['${ secret .x/y.z}']", "prompt_guard.phrases.0", "reference"),
+    "kind of the wrong shape": Mistake("{kind: api_key,", "{kind: [api_key],", "masking.rules.1.kind", "known values"),
+    "name of the wrong shape": Mistake('- {name: "2026"}', '- {name: ["2026"]}', "groups.dev.users.carol.keys.0.name", "must be text"),
     "action of another engine": Mistake(
         f"{ENGINE}{RULES}", f"{BUILTIN}{RULES}    - {{kind: ip, action: block}}\n", "masking.rules.0.action", "not known to engine", "block", "hash, mask"
     ),
@@ -172,6 +181,14 @@ def test_problems_of_all_files_come_together(tmp_path: Path) -> None:
         "projects/a.yml",
     ]
     assert "prices.yml: file: cannot be read" in str(caught.value)
+
+
+def test_two_prices_at_once_are_a_mistake(sandbox: Path, atlas: str) -> None:
+    gateway, prices = ((sandbox / name).read_text(encoding="utf-8") for name in ("gateway.yml", "prices.yml"))
+    again = "  - {model: mock-embed, input: 9, output: 0}\n"
+    with pytest.raises(SpecError, match="two prices begin at the same time: mock-embed"):
+        parse_site(gateway, prices + again, [("atlas.yml", atlas)])
+    parse_site(gateway, prices + again.replace("}", ", valid_from: 2027-01-01}"), [("atlas.yml", atlas)])
 
 
 def test_a_site_without_projects_is_a_mistake(sandbox: Path) -> None:

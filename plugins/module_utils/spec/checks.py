@@ -185,7 +185,7 @@ def _users_once(project: _Reader, _: SiteFacts) -> Iterator[Problem]:
 def _keys_once(project: _Reader, _: SiteFacts) -> Iterator[Problem]:
     for group in project.entries("groups"):
         for user, settings in project.entries("groups", group, "users").items():
-            names = Counter(key.get("name") for key in _items(settings.get("keys")) if isinstance(key, dict))
+            names = Counter(str(key.get("name")) for key in _items(settings.get("keys")) if isinstance(key, dict))
             for name in (name for name, count in names.items() if count > 1):
                 yield project.problem(
                     ("groups", group, "users", user, "keys"),
@@ -208,10 +208,11 @@ def _kinds_once(project: _Reader, _: SiteFacts) -> Iterator[Problem]:
     seen: set[str] = set()
     for path, rule in _masking_rules(project):
         kind = rule.get("kind")
+        if not isinstance(kind, str):
+            continue
         if kind in seen:
             yield project.problem((*path, "kind"), "stands twice: the second rule would never match", kind)
-        if isinstance(kind, str):
-            seen.add(kind)
+        seen.add(kind)
 
 
 def _rule_names_once(project: _Reader, _: SiteFacts) -> Iterator[Problem]:

@@ -20,6 +20,7 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # What is longer is no amount that anybody means, and more than Python turns into a number.
 _INTEGER = re.compile(r"[-+]?[0-9]{1,40}")
 _DECIMAL = re.compile(r"[-+]?(\.[0-9]{1,40}|[0-9]{1,40}(\.[0-9]{0,40})?)([eE][-+]?[0-9]{1,4})?")
+_REFERENCE = re.compile(r"\$\{\s*[A-Za-z]+\s*\.")
 # Aliases of aliases make a small file endless; a Project of 10,000 users has a tenth of this.
 _MOST_VALUES = 500_000
 _WORDS: dict[str, Any] = {"": None, "~": None, "null": None, "true": True, "false": False}
@@ -63,7 +64,12 @@ class _Reader:
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
             return [self.read(child, (*path, index)) for index, child in enumerate(node.value)]
-        return _scalar(node)
+        value = _scalar(node)
+        if isinstance(value, str) and _REFERENCE.search(value):
+            # A tenant could have another's key put into a phrase or a mask, and read it in an answer.
+            message = "would be read as a reference: the gateway puts a Secret's value in the place of ${...}"
+            self.problems.append(Problem(self.file, self.lines[path], dotted(path), message, allowed="text without ${"))
+        return value
 
     def _mapping(self, node: yaml.MappingNode, path: Path_) -> dict[str, Any]:
         result: dict[str, Any] = {}

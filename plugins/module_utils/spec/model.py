@@ -36,6 +36,9 @@ _DOTTED = r"^[a-z0-9]+([.-][a-z0-9]+)*$"
 _SECRET_NAME = r"^[a-z0-9]+([-._][a-z0-9]+)*$"  # noqa: S105 -- a pattern, not a secret
 _HOST = r"^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z][a-z0-9-]*[a-z0-9]$"
 
+# A provider may also be a name without a dot, as in a private network.
+_PROVIDER_HOST = re.compile(r"([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]*[a-z0-9])?")
+
 _BACKTRACKING = {"ASSERT", "ASSERT_NOT", "GROUPREF", "GROUPREF_EXISTS", "ATOMIC_GROUP", "POSSESSIVE_REPEAT"}
 _NESTED_CLASS = re.compile(r"(?<!\\)(?:\\\\)*\[\^?\]?(?:[^\]\\\[]|\\.)*\[")
 
@@ -103,10 +106,14 @@ def _provider_url(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("must be an http:// or https:// URL")
+    if not _is_address(parts.hostname) and not _PROVIDER_HOST.fullmatch(parts.hostname):
+        raise ValueError("has no valid host name")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("may not hold credentials, a query or a fragment")
     if parts.hostname == "localhost":
         raise ValueError("localhost is dropped by the gateway's registry: write 127.0.0.1 or a name")
+    if parts.port == 0:  # a port that is no number raises here
+        raise ValueError("has no valid port")
     if parts.scheme == "https" and _is_address(parts.hostname):
         raise ValueError("https needs a name for the certificate, not an address")
     return value.rstrip("/")
@@ -385,6 +392,14 @@ class PriceTable(_Spec):
 
     version: Literal[1]
     prices: tuple[Price, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _one_price_at_a_time(self) -> PriceTable:
+        starts = [(price.model, price.valid_from) for price in self.prices]
+        twice = sorted({model for model, start in starts if starts.count((model, start)) > 1})
+        if twice:
+            raise ValueError(f"two prices begin at the same time: {', '.join(twice)}; give one a valid_from")
+        return self
 
 
 class Org(_Spec):
