@@ -11,10 +11,12 @@ site: collections ## run the gateway: Project files become a running, guarded ga
 	@if [ -z "$(CHECK)$(findstring --check,$(ARGS))" ] && [ -e $(SANDBOX)/summary.txt ]; then echo; cat $(SANDBOX)/summary.txt; fi
 
 down: setup ## stop everything that `make site` started; nothing is lost
-	@ansible localhost -i localhost, -c local -m opsta.ai_gateway.sandbox_services \
-	  -a "directory=$(SANDBOX) program=$(CURDIR)/$(VENV)/bin/supervisord state=stopped" -e ansible_python_interpreter=$(CURDIR)/$(PYTHON)
+	@said=$$(ansible localhost -i localhost, -c local -m opsta.ai_gateway.sandbox_services \
+	  -a "directory=$(SANDBOX) program=$(CURDIR)/$(VENV)/bin/supervisord state=stopped" \
+	  -e ansible_python_interpreter=$(CURDIR)/$(PYTHON)) || { echo "$$said"; exit 1; }; \
+	echo "The sandbox is stopped; make site brings the same state back."
 
-test-sandbox: setup ## the gateway as its clients meet it, on real parts
+test-sandbox: collections ## the gateway as its clients meet it, on real parts
 	$(call APT,wabt curl)
 	$(PYTHON) -m pytest tests/sandbox
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import subprocess
 import time
 from contextlib import closing
@@ -127,6 +128,7 @@ def test_curl_gets_an_answer(caller: Caller) -> None:
 
 
 SHAPES: dict[str, dict[str, Any]] = {
+    "/v1/chat/completions": {"model": "answer-1.5", "messages": WORDS},
     "/v1/completions": {"model": "answer-1.5", "prompt": "hello"},
     "/v1/embeddings": {"model": "embed", "input": ["hello", "you"]},
     "/v1/responses": {"model": "answer-1.5", "input": "hello"},
@@ -152,17 +154,36 @@ def test_every_api_streams_and_is_debited(caller: Caller, path: str) -> None:
     consumer = "comet.indexer"
     with caller.sandbox.redis() as client:
         client.set(f"chat_quota:{consumer}", 10**6)
-    text = "[[mock: input=70 output=7]]"
-    shapes = {
-        **SHAPES,
-        "/v1/chat/completions": {"model": "answer-1.5", "messages": [{"role": "user", "content": text}]},
-    }
-    body = json.loads(json.dumps({**shapes[path], "stream": True}).replace('"hello"', json.dumps(text)))
+    text = json.dumps("[[mock: input=70 output=7]]")
+    body = json.loads(re.sub('"hello[^"]*"', lambda _: text, json.dumps({**SHAPES[path], "stream": True})))
     answer = caller.post(consumer, body, path)
     assert answer.status == 200, answer.text
     assert answer.headers["content-type"].startswith("text/event-stream")
     assert answer.text.count("data: ") > 3
     _debited(caller.sandbox, consumer, 10**6 - 77)
+
+
+@pytest.mark.parametrize("path", SHAPES)
+@pytest.mark.parametrize(("consumer", "model"), CHATS)
+def test_every_project_and_provider_answers_every_api(caller: Caller, consumer: str, model: str, path: str) -> None:
+    """Each provider that the Project's alias leads to, its fallback when the others fail."""
+    alias = SITE.project(project_of(consumer)).models[model]
+    wanted = {target.model for target in alias.targets}
+    body = {**SHAPES[path], "model": model}
+
+    def models_that_answered(tries: int) -> set[str]:
+        answers = [caller.post(consumer, body, path) for _ in range(tries)]
+        assert {answer.status for answer in answers} == {200}, answers
+        return {answer.json()["model"] for answer in answers}
+
+    # The rarest share of a canary is a tenth: not to meet it in 200 tries is less likely than one in a billion.
+    met = models_that_answered(1)
+    for _ in range(20):
+        met |= models_that_answered(10) if met != wanted else set()
+    assert met == wanted
+    if alias.fallback:
+        caller.sandbox.provider("a").told(status=503)
+        assert models_that_answered(1) == {alias.fallback.model}
 
 
 def _debited(sandbox: Sandbox, consumer: str, left: int) -> None:
@@ -172,14 +193,16 @@ def _debited(sandbox: Sandbox, consumer: str, left: int) -> None:
 
 
 def test_the_access_log_tells_who_and_nothing_secret(caller: Caller) -> None:
+    before = len(caller.sandbox.logged())
     answer = caller.chat("atlas.alice", "coding-default", "a very private thought")
     assert answer.status == 200
 
-    def entry() -> dict[str, Any]:
-        found = [e for e in caller.sandbox.logged() if e["consumer"] == "atlas.alice" and e["status"] == 200]
-        return found[-1] if found else {}
+    def entries() -> list[dict[str, Any]]:
+        # Entries of earlier tests may still come.
+        found = [e for e in caller.sandbox.logged()[before:] if e["consumer"] == "atlas.alice" and e["status"] == 200]
+        return [e for e in found if e["bytes_sent"] == len(answer.text)]
 
-    logged = until(entry)
+    logged = until(entries)[-1]
     assert (logged["project"], logged["route"]) == ("atlas", "atlas.coding-default")
     ai_log = json.loads(json.loads(f'"{logged["ai_log"]}"'))
     assert ai_log["model"] == "mock-large"

@@ -177,9 +177,9 @@ def test_the_provider_never_sees_the_clients_key_or_identity(caller: Caller, hea
     sent = json.dumps(entry)
     assert key not in sent
     names = {name.lower() for name, _ in entry["headers"]}
-    # What is left names the Project's host (ai-proxy) and the alias that was asked for; routes are chosen by it.
+    # What is left names the Project's host (ai-proxy).
     hidden = ("x-dev-", "x-higress-", "x-mse-", "x-hi-", "x-envoy-")
-    assert {n for n in names if n.startswith(hidden)} <= {"x-envoy-original-host", "x-higress-llm-model"}
+    assert {n for n in names if n.startswith(hidden)} <= {"x-envoy-original-host"}
     token = json.loads((caller.sandbox.root / "secrets.json").read_text("utf-8"))["atlas"]["provider.main"]
     assert [value for name, value in entry["headers"] if name.lower() == "authorization"] == [f"Bearer {token}"]
 

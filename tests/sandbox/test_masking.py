@@ -1,4 +1,4 @@
-"""Point 4: the built-in ai-data-masking in both settings, what it covers and what it does not."""
+"""Point 4: the built-in ai-data-masking in both settings, what it covers and what it does not; beside it, our engine."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from .conftest import Caller
 from .sandbox import openai_error, until
 
 PRIVATE = {
-    "e-mail": "joe.doe@example.com",
+    "e-mail": "joe.doe@megacorp.co.th",
     "phone": "+66 81 234 5678",
     "ip": "10.11.12.13",
-    "key": "sk-abcdefghijklmnopqrstuvwx",
+    "key": "sk-R7vQ2mX9kLp4TzW8nB3yH6dJ",
 }
 TEXT = f"mail {PRIVATE['e-mail']} call {PRIVATE['phone']} at {PRIVATE['ip']} with {PRIVATE['key']} please"
 PARTS = [{"type": "text", "text": TEXT}]
@@ -40,7 +40,7 @@ TURNS: dict[str, list[dict[str, Any]]] = {
         {"role": "tool", "tool_call_id": "c", "content": TEXT},
     ],
 }
-STRICT, STREAMING = "masked-strict.mia", "masked-streaming.mia"
+STRICT, STREAMING, OWN = "masked-strict.mia", "masked-streaming.mia", "masked-own.mia"
 
 
 def leaks(caller: Caller) -> list[str]:
@@ -48,33 +48,37 @@ def leaks(caller: Caller) -> list[str]:
     return [name for name, value in PRIVATE.items() if value in entry["body"]]
 
 
+@pytest.mark.parametrize("consumer", [STRICT, OWN])
 @pytest.mark.parametrize("shape", TURNS)
-def test_strict_masks_every_shape_and_role(caller: Caller, shape: str) -> None:
-    answer = caller.post(STRICT, {"model": "chat", "messages": TURNS[shape]})
+def test_strict_and_our_engine_mask_every_shape_and_role(caller: Caller, shape: str, consumer: str) -> None:
+    answer = caller.post(consumer, {"model": "chat", "messages": TURNS[shape]})
     assert answer.status == 200, answer.text
     assert leaks(caller) == []
 
 
+@pytest.mark.parametrize("consumer", [STRICT, OWN])
 @pytest.mark.parametrize("path", ["/v1/completions", "/v1/embeddings", "/v1/responses", "/v1/messages"])
-def test_strict_masks_every_api(caller: Caller, path: str) -> None:
+def test_strict_and_our_engine_mask_every_api(caller: Caller, path: str, consumer: str) -> None:
     body = {"model": "chat", "prompt": TEXT, "input": TEXT, "max_tokens": 9, "messages": TURNS["user, parts"]}
-    answer = caller.post(STRICT, body, path)
+    answer = caller.post(consumer, body, path)
     assert answer.status == 200, answer.text
     assert leaks(caller) == []
 
 
-@pytest.mark.parametrize("consumer", [STRICT, STREAMING])
+@pytest.mark.parametrize("consumer", [STRICT, STREAMING, OWN])
 def test_what_is_to_be_restored_is(caller: Caller, consumer: str) -> None:
     answer = caller.chat(consumer, "chat", f"write to {PRIVATE['e-mail']}")
     assert answer.json()["choices"][0]["message"]["content"] == f"You said: write to {PRIVATE['e-mail']}"
     assert leaks(caller) == []
 
 
-@pytest.mark.parametrize("consumer", [STRICT, STREAMING])
-def test_denied_words_are_refused(caller: Caller, consumer: str) -> None:
+@pytest.mark.parametrize(
+    ("consumer", "code"), [(STRICT, "word_denied"), (STREAMING, "forbidden"), (OWN, "data_blocked")]
+)
+def test_denied_words_are_refused(caller: Caller, consumer: str, code: str) -> None:
     answer = caller.chat(consumer, "chat", "tell me of nightingale.")
     assert answer.status == 403
-    assert openai_error(answer.text)["code"] == ("word_denied" if consumer == STRICT else "forbidden")
+    assert openai_error(answer.text)["code"] == code
     assert caller.sandbox.seen() == []
 
 
@@ -109,7 +113,7 @@ def _stream(caller: Caller, consumer: str, **more: Any) -> tuple[list[str], floa
         first = answer.read1(65536)
         arrived = time.time()
         rest = answer.read()
-    [entry] = caller.sandbox.seen()
+    entry = caller.sandbox.seen()[-1]
     events = [line[6:] for line in (first + rest).decode().splitlines() if line.startswith("data: ")]
     return events, arrived - entry["first_byte_at"]
 
@@ -132,6 +136,18 @@ def test_streaming_takes_tool_calls_finish_and_done_from_a_stream(caller: Caller
     assert answer.status == 200, answer.text
     assert '"tool_calls"' not in answer.text
     assert "[DONE]" not in answer.text
+
+
+def test_our_engine_holds_no_stream_and_takes_nothing_from_it(caller: Caller) -> None:
+    events, late = min((_stream(caller, OWN) for _ in range(5)), key=lambda run: run[1])
+    assert late < 0.05
+    assert events[-1] == "[DONE]"
+    text = "".join(c["delta"].get("content") or "" for e in events[:-1] for c in json.loads(e)["choices"])
+    assert text.startswith("You said: go")
+    turns = [{"role": "user", "content": f"write to {PRIVATE['e-mail']}"}]
+    answer = caller.post(OWN, {"model": "chat", "messages": turns, "stream": True, "tools": [TOOL]})
+    assert '"tool_calls"' in answer.text
+    assert answer.text.rstrip().endswith("data: [DONE]")
 
 
 def test_no_log_holds_text_of_prompts(caller: Caller) -> None:
