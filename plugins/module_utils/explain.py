@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -91,12 +91,16 @@ def _masking(site: Site, project: Project) -> str:
         return "off"
     kinds = ", ".join(rule.kind or str(rule.name) for rule in masking.rules)
     mode = f" ({masking.mode})" if engine == "ai-data-masking" else ""
-    return f"{engine}{mode}: {kinds or 'no values'}; {len(masking.deny_words)} denied words"
+    return f"{engine}{mode}: {kinds or 'no values'}; {_counted(masking.deny_words, 'denied word')}"
+
+
+def _counted(things: Sized, name: str) -> str:
+    return f"{len(things)} {name}" + ("" if len(things) == 1 else "s")
 
 
 def _prompt_guard(project: Project) -> str:
     guard = project.prompt_guard
-    own = f"{len(guard.phrases)} phrases and {len(guard.patterns)} patterns of its own"
+    own = f"{_counted(guard.phrases, 'phrase')} and {_counted(guard.patterns, 'pattern')} of its own"
     return f"{'the default list and ' if guard.defaults else ''}{own}"
 
 
@@ -115,7 +119,8 @@ def as_text(policy: Effective) -> str:
         ),
         f"masking   {policy.masking}",
         f"guard     {policy.prompt_guard}",
-        "keys      " + ", ".join(f"{name} (until {end})" if end else name for name, end in policy.keys.items()),
+        "keys      "
+        + (", ".join(f"{name} (until {end})" if end else name for name, end in policy.keys.items()) or "none works"),
     ]
     return "\n".join(lines)
 

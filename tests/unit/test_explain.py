@@ -18,6 +18,20 @@ def test_every_level_that_binds_a_user_is_named(site: Site) -> None:
     text = as_text(policy)
     assert "80 USD until 2026-12-31: Migration of the billing service" in text
     assert "backup: mock-small (fallback)" in text
+    assert "the default list and 1 phrase and 0 patterns of its own" in text
+
+
+def test_a_user_without_a_working_key_is_told(site: Site) -> None:
+    later = NOW.replace(year=NOW.year + 9)
+    carol = site.project("atlas").groups["dev"].users["carol"]
+    assert carol is not None
+    ended = carol.model_copy(update={"keys": carol.keys[1:]})
+    dev = site.project("atlas").groups["dev"]
+    groups = {**site.project("atlas").groups, "dev": dev.model_copy(update={"users": {**dev.users, "carol": ended}})}
+    atlas = site.project("atlas").model_copy(update={"groups": groups})
+    changed = site.model_copy(update={"projects": (atlas, *site.projects[1:])})
+    assert "keys      2025 (until" in as_text(effective_policy(changed, "atlas", "carol", NOW))
+    assert "keys      none works" in as_text(effective_policy(changed, "atlas", "carol", later))
 
 
 @pytest.mark.parametrize(
