@@ -25,6 +25,7 @@ ROLES = [
     "release",
     "secrets",
     "backup",
+    "gates",
     "cert_manager",
     "redis",
     "higress",
