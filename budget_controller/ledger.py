@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from . import periods, prices
 
@@ -24,8 +25,7 @@ UNATTRIBUTED = "(unattributed)"
 Finder = Callable[[str, int], "prices.Price | None"]
 
 
-@dataclass(frozen=True, slots=True)
-class Path:
+class Path(NamedTuple):
     """Where a consumer's spend is booked besides its own page."""
 
     org: str
@@ -99,8 +99,7 @@ class Page:
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """Spend booked for a model at a time; negative when an unattributed debit was explained after all."""
 
     at: int
@@ -133,6 +132,7 @@ def count(page: Page, usage: Usage, at: int, find: Finder, unknown_rate: int, zo
         return
     page.at = at
     tokens = 0
+    amounts: dict[str, int] = {}
     for key, values in usage.items():
         gained = _gains(page.seen, key, values)
         if not any(gained):
@@ -145,7 +145,9 @@ def count(page: Page, usage: Usage, at: int, find: Finder, unknown_rate: int, zo
         else:
             amount = prices.cost(price, gained)
         tokens += gained[0] + gained[1] + gained[2] + gained[3]
-        _book(page, Entry(at, model, amount), zone, booking)
+        amounts[model] = amounts.get(model, 0) + amount
+    if amounts:
+        _book(page, at, amounts, zone, booking)
     if tokens:
         booking.counted += tokens
         _cover(page, tokens, at, zone, booking)
@@ -176,7 +178,7 @@ def settle(page: Page, at: int, unattributed_after: int, zone: str, booking: Boo
     while page.pending and page.pending[0][0] <= due:
         since, tokens = page.pending.pop(0)
         _keep(page.unattributed, [since, tokens, page.worst], zone)
-        _book(page, Entry(since, UNATTRIBUTED, tokens * page.worst), zone, booking)
+        _book(page, since, {UNATTRIBUTED: tokens * page.worst}, zone, booking)
     while page.surplus and page.surplus[0][0] <= at - DEBIT_GRACE:
         booking.undebited += page.surplus.pop(0)[1]
     while page.unattributed and page.unattributed[0][0] < at - REVERSIBLE:
@@ -200,23 +202,21 @@ def _gains(seen: dict[str, list[int]], key: str, values: list[int]) -> list[int]
     if before is None:
         seen[key] = gained = [value if value > 0 else 0 for value in values]
         return gained
-    gained = [0] * len(values)
-    for kind, now in enumerate(values):
-        if now >= 0:
-            last = before[kind]
-            gained[kind] = now - last if now >= last else now
-            before[kind] = now
+    gained = [now - last if now >= last else max(0, now) for now, last in zip(values, before, strict=True)]
+    seen[key] = [last if now < 0 else now for now, last in zip(values, before, strict=True)]
     return gained
 
 
-def _book(page: Page, entry: Entry, zone: str, booking: Booking) -> None:
-    month, week, day = periods.keys(entry.at, zone)
-    booked, amount = page.booked, entry.amount
+def _book(page: Page, at: int, amounts: Mapping[str, int], zone: str, booking: Booking) -> None:
+    """Book pico-dollars by model as spent at a time."""
+    month, week, day = periods.keys(at, zone)
+    booked, total = page.booked, sum(amounts.values())
     for key in (month, week, day):
-        booked[key] = booked.get(key, 0) + amount
+        booked[key] = booked.get(key, 0) + total
     models = page.models.setdefault(month, {})
-    models[entry.model] = models.get(entry.model, 0) + amount
-    booking.entries.append(entry)
+    for model, amount in amounts.items():
+        models[model] = models.get(model, 0) + amount
+        booking.entries.append(Entry(at, model, amount))
 
 
 def _cover(page: Page, tokens: int, at: int, zone: str, booking: Booking) -> None:
@@ -226,7 +226,7 @@ def _cover(page: Page, tokens: int, at: int, zone: str, booking: Booking) -> Non
         since, lot, price = page.unattributed[-1]
         taken = min(rest, lot)
         rest -= taken
-        _book(page, Entry(since, UNATTRIBUTED, -taken * price), zone, booking)
+        _book(page, since, {UNATTRIBUTED: -taken * price}, zone, booking)
         if taken == lot:
             page.unattributed.pop()
         else:

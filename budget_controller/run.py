@@ -10,23 +10,19 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import TypeVar
 
-from . import allocation, ledger, periods, standing
+from . import allocation, gateways, ledger, periods, standing
 from .config import Budget, Config
 from .errors import ClockError
+from .gateways import OVERLAP
 from .ledger import Booking, Page, Path
-from .sources import METERS, Process, Shard, Source
+from .sources import Shard, Source
 from .standing import Standing, available
-from .store import CHUNK, Batch, GatewayProcess, Head, Move, Row, Store
+from .store import CHUNK, Batch, Head, Move, Row, Store
 
-#: Samples may reach the metrics API late: whatever changed in this many seconds before the last tick is read again.
-OVERLAP = 300
 #: A clock further off than this from the metrics API's is wrong.
 MAX_SKEW = 300
-#: A process's start, computed from its uptime, may wander by this much (Envoy updates the uptime every 5 s).
-UPTIME_JITTER = 10
 SHARD_CONSUMERS = 20_000
 #: Balances moved without any counter are looked for among this many consumers per tick, in turn.
 SCAN = 10_000
@@ -120,7 +116,7 @@ class _Tick:
         self.summary = Summary(at)
         self.wants: list[allocation.Want] = []
         self.paths: list[Path] = []
-        self.dirty = False
+        self.gateways = gateways.Gateways(head, source)
         self.sums: dict[str, dict[str, int]] = {}
         self.looked: set[str] = set()
 
@@ -151,7 +147,7 @@ class _Tick:
         """Remember where the counters stood at ``at``; nothing of it is booked."""
         self._steps()
         for shard in self._shards():
-            usage = self._read(shard, self.at, None)
+            usage = self.gateways.read(shard, self.at, None)
             for names in _chunks(list(usage)):
                 batch = Batch()
                 for row in self.store.rows(names):
@@ -171,57 +167,11 @@ class _Tick:
     # -- reading -------------------------------------------------------------------------------------------------
 
     def _steps(self) -> tuple[list[int], list[int]]:
-        """Moments to read the counters at, ascending: where a day ends, a process restarted or ended, and now.
-
-        Also learns the processes. Returned beside: when processes restarted (the first second of the new life).
-        """
-        cursor, at = self.head.cursor, self.at
-        samples = self.source.uptimes(cursor - OVERLAP, at)
-        learned = {self._learn(process_name(process), seen) for process, seen in samples.items()}
-        if True in learned:
+        steps = self.gateways.steps(self.at, self.config.zones())
+        if self.gateways.unsaved:
+            self.gateways.unsaved = False
             self.store.commit(Batch(head=self.head))
-        steps = {m - 1 for m in periods.midnights(cursor, at, self.config.zones())}
-        restarted = []
-        for process in self.head.processes.values():
-            for since, _ in process.lives:
-                if since > (cursor - OVERLAP) * 1000:
-                    restarted.append(since // 1000)
-                    steps.add((since - 1) // 1000)
-        for seen in samples.values():
-            steps.update(_last_before_gap([moment for moment, _ in seen], at))
-        return [*sorted(step for step in steps if cursor < step < at), at], restarted
-
-    def _learn(self, name: str, samples: Sequence[tuple[int, int]]) -> bool:
-        """Take in a process's uptimes; tell whether the table of lives changed."""
-        changed = False
-        known = self.head.processes.get(name)
-        for moment, uptime in samples:
-            start = moment // 1000 - uptime
-            if known is None:
-                known = self.head.processes[name] = GatewayProcess([[0, self._next_process()]])
-                changed = True
-            elif moment <= known.seen:
-                continue
-            elif known.seen and (uptime < known.uptime or start > known.started + UPTIME_JITTER):
-                known.lives = [*known.lives[-3:], [moment, self._next_process()]]
-                self.summary.restarts += 1
-                changed = True
-            if changed or not known.seen:
-                known.started = start
-            known.uptime, known.seen = uptime, moment
-        return changed
-
-    def _next_process(self) -> int:
-        self.head.next_process += 1
-        return self.head.next_process - 1
-
-    def _life(self, process: Process, step: int) -> str:
-        name = process_name(process)
-        known = self.head.processes.get(name)
-        if known is None:  # a process that shows no uptime: its restarts are seen where a counter falls
-            known = self.head.processes[name] = GatewayProcess([[0, self._next_process()]])
-            self.dirty = True
-        return str(next((number for since, number in reversed(known.lives) if since <= step * 1000), known.lives[0][1]))
+        return steps
 
     def _shards(self) -> Iterator[Shard]:
         part: list[str] = []
@@ -237,26 +187,6 @@ class _Tick:
             yield Shard(tuple(part))
         yield Shard(tuple(self.config.projects), others=True)
 
-    def _read(self, shard: Shard, step: int, since: int | None) -> dict[str, dict[str, list[int]]]:
-        """Consumer -> series key -> counters."""
-        usage: dict[str, dict[str, list[int]]] = {}
-        lives: dict[Process, str] = {}
-        width = len(METERS)
-        for meter in range(width):
-            for process, consumer, model, value in self.source.counters(meter, step, since, shard):
-                life = lives.get(process)
-                if life is None:
-                    life = lives[process] = self._life(process, step) + "|"
-                series = usage.get(consumer)
-                if series is None:
-                    series = usage[consumer] = {}
-                key = life + model
-                values = series.get(key)
-                if values is None:
-                    values = series[key] = [-1] * width
-                values[meter] = value
-        return usage
-
     # -- booking -------------------------------------------------------------------------------------------------
 
     def _count(self, step: int, before: int, restarted: Sequence[int], extra: set[str] | None) -> set[str]:
@@ -269,7 +199,7 @@ class _Tick:
         if any(before - OVERLAP < moment <= step for moment in restarted):
             since = None  # a counter that restarted may show the same number again: read all of them
         for shard in self._shards():
-            usage = self._read(shard, step, since)
+            usage = self.gateways.read(shard, step, since)
             names = list(usage)
             counted.update(names)
             if extra is not None:
@@ -284,6 +214,7 @@ class _Tick:
     ) -> None:
         batch = Batch()
         spent: dict[tuple[Path, int, str], int] = {}
+        reserved: dict[tuple[Path, int], int] = {}
         find, limit = self.config.book.find, self.config.unattributed_after
         for row in rows:
             name = row.consumer
@@ -293,7 +224,7 @@ class _Tick:
             found = self._standing(name)
             zone = self._zone(name, found)
             left = row.left or 0
-            _reserve(batch, page, -page.reserved(left))
+            _shift(reserved, page, -page.reserved(left))
             booking = Booking()
             if final:
                 ledger.debit(page, row.left, row.balance, row.held, step, booking)
@@ -307,15 +238,18 @@ class _Tick:
                 self._want(name, page, found, left)
                 batch_set = batch.members if page.open else batch.leavers
                 batch_set.append(("budget:open", name))
-            _reserve(batch, page, page.reserved(left))
+            _shift(reserved, page, page.reserved(left))
             batch.pages.append((name, page.dump(), left if final else None))
             for entry in booking.entries:
                 key = (path, entry.at, entry.model)
                 spent[key] = spent.get(key, 0) + entry.amount
             self._note(name, booking, found)
+        for (path, worst), tokens in reserved.items():
+            for scope in path.scopes():
+                batch.add(scope, f"r:{worst}", tokens)
         self._post(batch, spent)
-        if self.dirty:  # new process ids are stored with the first pages that use them
-            batch.head, self.dirty = self.head, False
+        if self.gateways.unsaved:  # new process ids are stored with the first pages that use them
+            batch.head, self.gateways.unsaved = self.head, False
         self.store.commit(batch)
 
     def _post(self, batch: Batch, spent: Mapping[tuple[Path, int, str], int]) -> None:
@@ -460,7 +394,7 @@ class _Tick:
                 self.store.commit(Batch(members=[(key, name) for name in part]))
             for part in _chunks(sorted(stored - names)):
                 self.store.commit(Batch(leavers=[(key, name) for name in part]))
-        self.summary.active = len(self.wants)
+        self.summary.active, self.summary.restarts = len(self.wants), self.gateways.restarts
         self.head.cursor = self.at
         self._remember_unpriced()
         self.head.last = {
@@ -563,29 +497,15 @@ class _Tick:
             summary.strangers.add(name)
 
 
-def _last_before_gap(moments: Sequence[int], at: int) -> Iterator[int]:
-    """Where scrapes were missed or are overdue: the last second (of ms) before, when the process could still be read."""  # noqa: E501
-    gaps = [later - earlier for earlier, later in pairwise(moments)]
-    usual = min(gaps, default=0)
-    for moment, gap in zip(moments, [*gaps, at * 1000 - moments[-1]], strict=True):
-        if 2 * gap > 3 * usual or (gap >= usual and moment == moments[-1]):
-            yield -(-moment // 1000)
-
-
-def process_name(process: Process) -> str:
-    """A gateway process as text, for the ledger."""
-    return ",".join(f"{key}={value}" for key, value in process)
-
-
 def reserved_value(sums: Mapping[str, int]) -> int:
     """Pico-dollars that a pool's fields say are reserved."""
     return sum(int(name[2:]) * tokens for name, tokens in sums.items() if name.startswith("r:"))
 
 
-def _reserve(batch: Batch, page: Page, tokens: int) -> None:
+def _shift(reserved: dict[tuple[Path, int], int], page: Page, tokens: int) -> None:
     if tokens:
-        for scope in page.path.scopes():
-            batch.add(scope, f"r:{page.worst}", tokens)
+        key = (page.path, page.worst)
+        reserved[key] = reserved.get(key, 0) + tokens
 
 
 def _chunks(items: Sequence[_T]) -> Iterator[Sequence[_T]]:

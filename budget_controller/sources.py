@@ -8,6 +8,7 @@ Facts: instant vectors and matrices of the HTTP API v1 (``/api/v1/query``), valu
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -35,6 +36,10 @@ UPTIME = "envoy_server_uptime"
 #: A counter above this is no longer exact in the metrics API, which holds 64-bit floats.
 EXACT = 2**53
 _SEPARATOR = b',{"metric":'
+#: One element of a vector as these APIs write it, labels sorted. What looks otherwise is read as JSON.
+_ELEMENT = re.compile(
+    r'{"metric":{"ai_consumer":"([^"\\]*)","ai_model":"([^"\\]*)"(|,"[^{}\\]*)},"value":\[[0-9.]+,"([0-9]{1,15})"\]}'
+)
 _OWN_LABELS = ("ai_route", "ai_cluster", "ai_model", "ai_consumer")
 
 
@@ -117,18 +122,20 @@ class Prometheus:
         if since is not None:
             before = f"sum without (ai_route, ai_cluster) ({series} offset {max(1, at - since)}s)"
             query = f"{summed} unless ({summed} == {before})"
-        processes: dict[tuple[tuple[str, Any], ...], Process] = {}
-        for element in self._stream(query, at):
-            labels = element["metric"]
-            consumer, model = labels.pop("ai_consumer", ""), labels.pop("ai_model", "")
-            rest = tuple(labels.items())
-            process = processes.get(rest)
-            if process is None:
-                process = processes[rest] = _process(labels)
-            text = element["value"][1]
-            if not (text.isascii() and text.isdigit() and len(text) < 16):
-                text = _integer(text, (consumer, model))
-            yield process, consumer, model, int(text)
+        processes: dict[str, Process] = {}
+        for text in self._texts(query, at):
+            elements = _ELEMENT.findall(text)
+            if len(elements) != text.count('{"metric":'):
+                for element in _parsed(text):
+                    labels = element["metric"]
+                    consumer, model = labels.get("ai_consumer", ""), labels.get("ai_model", "")
+                    yield _process(labels), consumer, model, _integer(element["value"][1], (consumer, model))
+                continue
+            for consumer, model, rest, number in elements:
+                process = processes.get(rest)
+                if process is None:
+                    process = processes[rest] = _process(json.loads(f"{{{rest[1:]}}}"))
+                yield process, consumer, model, int(number)
 
     def totals(self, at: int) -> dict[tuple[str, str], tuple[int, int]]:
         """See Source."""
@@ -144,7 +151,12 @@ class Prometheus:
         return {key: (pair[0], pair[1]) for key, pair in found.items()}
 
     def _stream(self, query: str, at: int | None) -> Iterator[Any]:
-        """The result's elements, parsed in pieces so that memory does not grow with the answer."""
+        """The result's elements."""
+        for text in self._texts(query, at):
+            yield from _parsed(text)
+
+    def _texts(self, query: str, at: int | None) -> Iterator[str]:
+        """The result in pieces of whole elements, so that memory does not grow with the answer."""
         fields = {"query": query} | ({} if at is None else {"time": str(at)})
         try:
             answer = self._http.urlopen(
@@ -157,15 +169,15 @@ class Prometheus:
             try:
                 if answer.status != 200:
                     raise SourceError(f"the metrics API answers {answer.status}: {_shorten(answer.read(2000))}")
-                yield from _elements(answer.stream(1 << 20))
+                yield from _pieces(answer.stream(1 << 20))
             finally:
                 answer.release_conn()
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise SourceError(f"the metrics API at {self._settings.url} cannot be read: {error}") from error
 
 
-def _elements(chunks: Iterator[bytes]) -> Iterator[Any]:
-    """Elements of ``data.result``.
+def _pieces(chunks: Iterator[bytes]) -> Iterator[str]:
+    """``data.result`` as texts of elements with commas between.
 
     Cut where the next element begins: those bytes cannot occur inside a JSON string, where quotes are escaped. What
     comes last is parsed with the outer object around it, which is thereby checked as a whole.
@@ -181,14 +193,23 @@ def _elements(chunks: Iterator[bytes]) -> Iterator[Any]:
                 outer, buffer = buffer[: start + 10], buffer[start + 10 :]
             cut = buffer.rfind(_SEPARATOR)
             if cut > 0:
-                yield from json.loads(b"[" + buffer[:cut] + b"]", parse_float=str)
+                yield buffer[:cut].decode()
                 buffer = buffer[cut + 1 :]
         document = json.loads(outer + buffer, parse_float=str)
         if document["status"] != "success":
             raise SourceError(f"the metrics API reports: {document.get('error')}")
-        yield from document["data"]["result"]
+        result = document["data"]["result"]
+        yield ",".join(json.dumps(element, ensure_ascii=False, separators=(",", ":")) for element in result)
     except (ValueError, KeyError, TypeError) as error:
         raise SourceError(f"the metrics API answers what is not a query result: {error!r}") from error
+
+
+def _parsed(text: str) -> list[Any]:
+    try:
+        found: list[Any] = json.loads(f"[{text}]", parse_float=str)
+    except ValueError as error:
+        raise SourceError(f"the metrics API answers what is not a query result: {error!r}") from error
+    return found
 
 
 def _process(labels: Mapping[str, str]) -> Process:

@@ -9,12 +9,12 @@ BUDGET_ZIPAPP := $(BUILD)/budget-controller.pyz
 budget-tools: setup
 	$(call APT,redis-server)
 
-test-budget: budget-tools ## the budget controller: ledger properties, mutations, commands
+test-budget: budget-tools collections ## the budget controller: ledger properties, mutations, commands, and dollars on the real chain
 	PYTHONPATH=$(BUILD)/collections:tests/budget:. $(PYTHON) -m pytest tests/budget
 
 lint-budget: setup ## mypy --strict on the budget controller
 	$(VENV)/bin/mypy --strict budget_controller
 
-bench-budget: budget-tools ## one tick for 100,000 and 1,000,000 consumers, under artifacts/
+bench-budget: budget-tools ## one tick for 100,000 and 1,000,000 consumers, under artifacts/budget
 	$(PYTHON) -m budget_controller.bundle $(BUDGET_ZIPAPP)
-	PYTHONPATH=tests/budget $(PYTHON) tests/budget/bench.py --zipapp $(BUDGET_ZIPAPP) --artifacts artifacts
+	PYTHONPATH=tests/budget $(PYTHON) tests/budget/bench.py --zipapp $(BUDGET_ZIPAPP) --artifacts artifacts/budget

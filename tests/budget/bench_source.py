@@ -45,10 +45,12 @@ class Data:
                     for model in MODELS
                 )
 
-    def answer(self, query: str) -> list[bytes]:
+    def answer(self, query: str, at: int) -> list[bytes]:
         now = int(time.time())
         if query == "time()":
             return [b'{"status":"success","data":{"resultType":"scalar","result":[%d,"%d"]}}' % (now, now)]
+        if at < self.begun:  # the site is new: there is no history
+            return [vector("vector", b"")]
         if query.startswith("envoy_server_uptime"):
             samples = [[now - back, str(now - back - self.begun)] for back in (45, 30, 15, 0)]
             labels = {"__name__": "envoy_server_uptime", "instance": "10.0.0.1:15020", "job": "gateway"}
@@ -86,7 +88,7 @@ def main() -> None:
                 data.play(int(fields["active"][0]))
                 parts = [b"ok"]
             else:
-                parts = data.answer(fields["query"][0])
+                parts = data.answer(fields["query"][0], int(fields.get("time", ["0"])[0]))
             self.send_response(200)
             self.send_header("Content-Length", str(sum(map(len, parts))))
             self.end_headers()

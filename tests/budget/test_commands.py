@@ -23,7 +23,7 @@ from budget_controller import bundle, check, config, explain, metrics, page, rep
 from budget_controller.cli import main
 from budget_controller.errors import ConfigError, SourceError
 from budget_controller.money import pico_of_usd, pico_per_token, usd_exact
-from budget_controller.sources import _elements, _integer
+from budget_controller.sources import _integer, _parsed, _pieces
 from budget_controller.store import Head, Store
 
 SOURCES = sorted(Path(budget_controller.__file__).parent.glob("*.py"))
@@ -60,9 +60,9 @@ def test_an_answer_is_read_however_it_is_cut(size: int) -> None:
     document = {"status": "success", "data": {"resultType": "vector", "result": rows}}
     body = json.dumps(document, separators=(",", ":")).encode()
     chunks = (body[i : i + size] for i in range(0, len(body), size))
-    assert list(_elements(chunks)) == rows
+    assert [element for text in _pieces(chunks) for element in _parsed(text)] == rows
     with pytest.raises(SourceError):
-        list(_elements(iter([body[:-3]])))
+        list(_pieces(iter([body[:-3]])))
 
 
 def test_a_newer_config_and_every_fault_are_refused() -> None:

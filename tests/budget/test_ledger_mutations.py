@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, Phase, Verbosity, settings
 from hypothesis.stateful import run_state_machine_as_test
 from machine import Ledger
 
-from budget_controller import ledger, run, store
+from budget_controller import gateways, ledger, run, store
 
 SETTINGS = settings(
     max_examples=120,
@@ -31,7 +31,7 @@ MUTATIONS = {
     "a hold is read as spend": (ledger, "expected + page.held - balance - held", "expected - balance"),
     "a counted token does not settle its debit": (ledger, "rest = _consume(page.pending, tokens)", "rest = tokens"),
     "a restarted gateway goes on counting": (
-        run,
+        gateways,
         "[*known.lives[-3:], [moment, self._next_process()]]",
         "known.lives",
     ),

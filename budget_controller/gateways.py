@@ -1,0 +1,112 @@
+"""The gateway's processes: when each restarted, at which moments its counters must be read, and reading them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
+
+from . import periods
+from .sources import METERS, Process, Shard, Source
+from .store import GatewayProcess, Head
+
+#: Samples may reach the metrics API late: whatever changed in this many seconds before the last tick is read again.
+OVERLAP = 300
+#: A process's start, computed from its uptime, may wander by this much (Envoy updates the uptime every 5 s).
+UPTIME_JITTER = 10
+
+
+class Gateways:
+    """The processes that HEAD knows, and SOURCE, which shows what they counted.
+
+    ``unsaved``: HEAD has new processes or lives and must be stored before or with the first page that uses them.
+    """
+
+    def __init__(self, head: Head, source: Source) -> None:
+        self._head, self._source = head, source
+        self.unsaved = False
+        self.restarts = 0
+
+    def steps(self, at: int, zones: Iterable[str]) -> tuple[list[int], list[int]]:
+        """Moments to read the counters at, ascending: where a day ends, a process restarted or ended, and ``at``.
+
+        Also learns the processes. Returned beside: when processes restarted (the first second of the new life).
+        """
+        cursor = self._head.cursor
+        samples = self._source.uptimes(cursor - OVERLAP, at)
+        for process, seen in samples.items():
+            self._learn(process_name(process), seen)
+        steps = {m - 1 for m in periods.midnights(cursor, at, zones)}
+        restarted = []
+        for known in self._head.processes.values():
+            for since, _ in known.lives:
+                if since > (cursor - OVERLAP) * 1000:
+                    restarted.append(since // 1000)
+                    steps.add((since - 1) // 1000)
+        for seen in samples.values():
+            steps.update(_last_before_gap([moment for moment, _ in seen], at))
+        return [*sorted(step for step in steps if cursor < step < at), at], restarted
+
+    def read(self, shard: Shard, step: int, since: int | None) -> dict[str, dict[str, list[int]]]:
+        """Consumer -> series key (``<life>|<model>``) -> counters, -1 where nothing changed since ``since``."""
+        usage: dict[str, dict[str, list[int]]] = {}
+        lives: dict[Process, str] = {}
+        width = len(METERS)
+        for meter in range(width):
+            for process, consumer, model, value in self._source.counters(meter, step, since, shard):
+                life = lives.get(process)
+                if life is None:
+                    life = lives[process] = self._life(process, step) + "|"
+                series = usage.get(consumer)
+                if series is None:
+                    series = usage[consumer] = {}
+                key = life + model
+                values = series.get(key)
+                if values is None:
+                    values = series[key] = [-1] * width
+                values[meter] = value
+        return usage
+
+    def _learn(self, name: str, samples: Sequence[tuple[int, int]]) -> None:
+        changed = False
+        known = self._head.processes.get(name)
+        for moment, uptime in samples:
+            start = moment // 1000 - uptime
+            if known is None:
+                known = self._head.processes[name] = GatewayProcess([[0, self._next_process()]])
+                changed = True
+            elif moment <= known.seen:
+                continue
+            elif known.seen and (uptime < known.uptime or start > known.started + UPTIME_JITTER):
+                known.lives = [*known.lives[-3:], [moment, self._next_process()]]
+                self.restarts += 1
+                changed = True
+            if changed or not known.seen:
+                known.started = start
+            known.uptime, known.seen = uptime, moment
+        self.unsaved |= changed
+
+    def _next_process(self) -> int:
+        self._head.next_process += 1
+        return self._head.next_process - 1
+
+    def _life(self, process: Process, step: int) -> str:
+        name = process_name(process)
+        known = self._head.processes.get(name)
+        if known is None:  # a process that shows no uptime: its restarts are seen where a counter falls
+            known = self._head.processes[name] = GatewayProcess([[0, self._next_process()]])
+            self.unsaved = True
+        return str(next((number for since, number in reversed(known.lives) if since <= step * 1000), known.lives[0][1]))
+
+
+def process_name(process: Process) -> str:
+    """A gateway process as text, for the ledger."""
+    return ",".join(f"{key}={value}" for key, value in process)
+
+
+def _last_before_gap(moments: Sequence[int], at: int) -> Iterator[int]:
+    """Where scrapes were missed or are overdue: the last second before, when the process could still be read."""
+    gaps = [later - earlier for earlier, later in pairwise(moments)]
+    usual = min(gaps, default=0)
+    for moment, gap in zip(moments, [*gaps, at * 1000 - moments[-1]], strict=True):
+        if 2 * gap > 3 * usual or (gap >= usual and moment == moments[-1]):
+            yield -(-moment // 1000)
