@@ -18,7 +18,9 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 # Debian packages: asked for by name, installed only when one is missing.
 define APT
 @missing=$$(for p in $(1); do dpkg -s $$p 2>/dev/null | grep -q '^Status: install ok' || echo $$p; done); \
-if [ -n "$$missing" ]; then echo "installing $$missing"; $(SUDO) apt-get update -qq; \
+if [ -n "$$missing" ]; then if [ -n "$(SUDO)" ] && ! command -v sudo >/dev/null; then \
+  echo "missing Debian packages:" $$missing "- run make as root once, or install sudo" >&2; exit 1; fi; \
+  echo "installing $$missing"; $(SUDO) apt-get update -qq; \
   $(SUDO) env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
 endef
 

@@ -6,7 +6,7 @@ CHECK   ?=
 .PHONY: site down test-sandbox lint-sandbox
 site: collections ## run the gateway: Project files become a running, guarded gateway; CHECK=1 says what would change
 	$(call APT,curl jq)
-	$(if $(CHECK),ANSIBLE_DISPLAY_OK_HOSTS=false ANSIBLE_DISPLAY_SKIPPED_HOSTS=false) ansible-playbook playbooks/site.yml -i $(INVENTORY) \
+	@$(if $(CHECK),ANSIBLE_DISPLAY_OK_HOSTS=false ANSIBLE_DISPLAY_SKIPPED_HOSTS=false) ansible-playbook playbooks/site.yml -i $(INVENTORY) \
 	  $(if $(filter sandbox,$(notdir $(INVENTORY))),-e sandbox_dir=$(SANDBOX)) $(if $(CHECK),--check --diff) $(ARGS)
 	@if [ -z "$(CHECK)$(findstring --check,$(ARGS))" ] && [ -e $(SANDBOX)/summary.txt ]; then echo; cat $(SANDBOX)/summary.txt; fi
 
