@@ -16,7 +16,7 @@ import aiohttp
 import pytest
 
 from .conftest import Caller
-from .sandbox import REPOSITORY, Sandbox, is_free
+from .sandbox import REPOSITORY, SLOW_TICKS, Play, Sandbox, free_base, is_free
 
 BOB_MODELS = "    models: [coding-default, bulk]\n"
 
@@ -123,16 +123,41 @@ def test_a_new_user_provider_and_alias_come_without_a_failed_request(site: Sandb
 def test_check_and_diff_say_what_would_change_and_change_nothing(site: Sandbox, caller: Caller) -> None:
     before = {path: path.read_bytes() for path in _kept(site)}
     site.edit("atlas", BOB_MODELS, "    models: [bulk]\n")
-    checked = site.play("--check", "--diff")
-    assert checked.code == 0, checked.text
-    assert "bob" in checked.text
-    assert "coding-default" in checked.text
+    variables = f"-e sandbox_dir={site.root} -e sandbox_port_base={site.base} -e sandbox_manage_hosts=false"
+    command = [
+        "make",
+        "-C",
+        str(REPOSITORY),
+        "site",
+        "CHECK=1",
+        f"INVENTORY={site.site}",
+        f"ARGS={variables} {SLOW_TICKS}",
+    ]
+    checked = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+    lines = [line.strip() for line in checked.stdout.splitlines()]
+    assert "atlas: alice, bob, carol lose coding-default" in lines
     assert caller.chat("atlas.bob", "coding-default").status == 200
     assert {path: path.read_bytes() for path in _kept(site)} == before
-    assert checked.changed == 1
+    assert Play(0, checked.stdout).changed == 1
     secrets = json.loads((site.root / "secrets.json").read_text("utf-8"))
     for value in (value for kept in secrets.values() for value in kept.values()):
-        assert value not in checked.text
+        assert value not in checked.stdout
+
+
+def test_check_on_a_machine_without_a_sandbox_makes_none(site: Sandbox, tmp_path: Path) -> None:
+    fresh = Sandbox(tmp_path / "none", site.site, free_base())
+    checked = fresh.play("--check", "--diff")
+    assert checked.code == 0, checked.text
+    assert "atlas: new Project of acme at atlas.localhost, with alice, bob, carol, olga" in checked.text
+    assert not fresh.root.exists()
+
+
+def test_a_port_that_is_taken_is_told_of_and_nothing_is_started(site: Sandbox, tmp_path: Path) -> None:
+    other = Sandbox(tmp_path / "other", site.site, site.base)
+    played = other.play()
+    assert played.code != 0
+    assert f"port {site.base} (gateway) is taken by " in played.text
+    assert not (other.root / "supervisord.conf").exists()
 
 
 def _kept(site: Sandbox) -> list[Path]:
@@ -169,14 +194,15 @@ def test_a_wrong_spec_never_reaches_the_gateway(site: Sandbox, caller: Caller) -
 def test_down_stops_everything_and_site_brings_the_same_state_back(site: Sandbox, caller: Caller) -> None:
     key = site.key("atlas.alice")
     with site.redis() as client:
-        client.set("chat_quota:atlas.alice", 4711)
+        client.set("kept", 4711)
     subprocess.run(["make", "-C", str(REPOSITORY), "down", f"SANDBOX={site.root}"], check=True, timeout=300)
-    assert [port for port in range(site.base, site.base + 8) if not is_free(port)] == []
+    assert [port for port in range(site.base, site.base + 9) if not is_free(port)] == []
     played = site.play()
     assert played.code == 0, played.text
     assert site.key("atlas.alice") == key
     with site.redis() as client:
-        assert client.get("chat_quota:atlas.alice") == "4711"
+        assert client.get("kept") == "4711"
+        client.delete("kept")
     assert caller.chat("atlas.alice", "bulk").status == 200
     services = [line.split()[:2] for line in site.supervise("status").splitlines()]
     assert {state for _, state in services} == {"RUNNING"}, services
