@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from ansible_collections.opsta.ai_gateway.plugins.module_utils.sandbox.atprovider import AtProvider
+from ansible_collections.opsta.ai_gateway.plugins.module_utils.sandbox.compiler import Compiled
 from ansible_collections.opsta.ai_gateway.plugins.module_utils.sandbox.mcpbridge import Service
 from ansible_collections.opsta.ai_gateway.plugins.module_utils.sandbox.problem import Problems
 from ansible_collections.opsta.ai_gateway.plugins.module_utils.sandbox.wasmplugin import read_plugins
@@ -45,15 +46,25 @@ def test_the_first_rule_that_names_the_service_holds(rules: list[dict[str, Any]]
         assert at.config_for(service) == _scanned(json.loads(read.received or "{}"), service)
 
 
-def _seconds(providers: int) -> float:
+def _made(providers: int) -> Compiled:
     registries = [
         {"name": f"p{i}", "type": "static", "domain": f"127.0.0.1:{10000 + i}", "port": 80, "protocol": "http"}
         for i in range(providers)
     ]
     routes = [simple(f"p{i}", f"p{i}.test", destination=f"p{i}.static:80") for i in range(providers)]
     rules = [{"service": [f"p{i}.static"], "config": {"provider": {"apiTokens": [str(i)]}}} for i in range(providers)]
+    return compiled(bridge(*registries), *routes, plugin("ai-proxy", "ai-proxy", matchRules=rules))
+
+
+def test_envoy_watches_no_file_more_for_more_providers() -> None:
+    """Each watched file is an inotify instance, of which Linux gives a user 128."""
+    assert set(_made(200).files) == set(_made(1).files)
+    assert len(_made(1).versions) < 10
+
+
+def _seconds(providers: int) -> float:
     began = time.process_time()
-    compiled(bridge(*registries), *routes, plugin("ai-proxy", "ai-proxy", matchRules=rules))
+    _made(providers)
     return time.process_time() - began
 
 
