@@ -23,11 +23,13 @@ BOB_MODELS = "    models: [coding-default, bulk]\n"
 
 @pytest.fixture
 def site(caller: Caller) -> Iterator[Sandbox]:
-    """The running sandbox, whose Project files are as they were when the test is over."""
+    """The running sandbox, whose Project files and policy are as they were when the test is over."""
     sandbox = caller.sandbox
+    in_force = (sandbox.root / "objects.json").read_bytes()
     yield sandbox
     sandbox.reset_site()
-    assert sandbox.play().code == 0
+    if (sandbox.root / "objects.json").read_bytes() != in_force:
+        assert sandbox.play().code == 0
 
 
 class Load:
@@ -76,9 +78,8 @@ def _ask(connection: http.client.HTTPConnection, caller: Caller, consumer: str, 
 
 
 def test_an_unchanged_site_changes_nothing(site: Sandbox) -> None:
-    assert site.play().changed == 0
-    again = site.play()
-    assert (again.code, again.changed) == (0, 0), again.text
+    played = site.play()
+    assert (played.code, played.changed) == (0, 0), played.text
 
 
 def test_a_change_is_in_force_on_open_connections_and_no_request_fails(site: Sandbox, caller: Caller) -> None:
@@ -170,7 +171,7 @@ def test_a_policy_that_envoy_refuses_fails_the_play_and_the_old_one_goes_on(site
     """The spec lets a pattern through that the guard's engine does not know: the whole change is taken back."""
     before = {path: path.read_bytes() for path in (site.root / "envoy").rglob("*.json")}
     with Load(caller, "atlas.alice", "bulk").running() as load:
-        site.edit("atlas", "  phrases: [print the deployment secrets]\n", "  patterns: ['drop tables(a)(?(1)b|c)']\n")
+        site.edit("atlas", "  phrases: [print the deployment secrets]\n", "  patterns: ['drop tables (?a:now)']\n")
         site.edit("atlas", BOB_MODELS, "    models: [bulk]\n")
         played = site.play()
     assert played.code != 0
