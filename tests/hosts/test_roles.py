@@ -15,6 +15,9 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.opsta.ai_gateway.plugins.module_utils import versions
+from ansible_collections.opsta.ai_gateway.plugins.module_utils.policy import CHAIN
+from ansible_collections.opsta.ai_gateway.plugins.module_utils.policy.plugin import PULL_SECRET
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = [
@@ -84,3 +87,23 @@ def test_defaults_and_specs_agree(role: str) -> None:
     assert {name: spec["default"] for name, spec in options.items() if "default" in spec} == defaults
     assert all(spec.get("required") or "default" in spec for spec in options.values())
     assert all(name.startswith(f"{role}_") and spec["description"] for name, spec in options.items())
+
+
+def test_the_gateway_pulls_plugins_from_the_registry_that_the_roles_fill() -> None:
+    """Address, account's Secret and paths are written in three places; a difference would stop every plugin."""
+    login, *_ = read("higress", "vars/main.yml")["higress_registry_objects"]
+    assert (login["metadata"]["name"], login["type"]) == (PULL_SECRET, "kubernetes.io/dockerconfigjson")
+    port = read("registry", "defaults/main.yml")["registry_port"]
+    for inventory in ("single_node", "ha"):
+        site = ROOT / "inventories" / inventory
+        host = yaml.safe_load((site / "group_vars/all/main.yml").read_text())["registry_host"]
+        gateway = yaml.safe_load((site / "gateway.yml").read_text())
+        assert gateway["plugin_registry"] == f"oci://{host}:{port}/plugins"
+
+
+def test_every_plugin_of_the_chain_is_in_the_registry_under_its_tag() -> None:
+    lock = versions.load((ROOT / "versions.yml").read_text())
+    tag = read("registry", "defaults/main.yml")["registry_guards_version"]
+    pushed = {f"{entry.repository}:{entry.version}" for entry in lock.of_kind("plugin")}
+    pushed |= {f"plugins/{wasm.stem}:{tag}" for wasm in (ROOT / "files/wasm").glob("*.wasm")}
+    assert {f"plugins/{plugin.binary}:{plugin.tag}" for plugin in CHAIN} <= pushed

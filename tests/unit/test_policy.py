@@ -48,6 +48,18 @@ def test_the_chain_is_the_contracts_order(objects: Objects) -> None:
     assert all(spec["failStrategy"] == "FAIL_CLOSE" for spec in ordered)
 
 
+def test_plugins_are_pulled_with_the_registrys_account(objects: Objects) -> None:
+    specs = [item["spec"] for (kind, _), item in objects.items() if kind == "WasmPlugin"]
+    assert {spec["imagePullSecret"] for spec in specs} == {"registry-pull"}
+
+
+def test_programs_that_are_no_images_need_no_account(site: Site) -> None:
+    gateway = site.gateway.model_copy(update={"plugin_registry": "file:///opt/plugins"})
+    elsewhere = site.model_copy(update={"gateway": gateway})
+    found = desired_objects(elsewhere, minted(elsewhere, {}, NOW), now=NOW)
+    assert not any("imagePullSecret" in item["spec"] for item in found if item["kind"] == "WasmPlugin")
+
+
 def test_no_two_plugins_share_phase_and_priority(site: Site) -> None:
     sharded = site.model_copy(
         update={"gateway": site.gateway.model_copy(update={"shards": {p.name: 64 for p in CHAIN}})}

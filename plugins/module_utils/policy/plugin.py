@@ -24,6 +24,8 @@ MAX_BYTES = 1024 * 1024
 _PRIORITIES_PER_PLUGIN = 100
 # Keeps an object without any Project's rule in the chain: adding or removing a filter would cut streams.
 NO_ROUTE = "no-project--entry"
+# Secret with the registry's account (kubernetes.io/dockerconfigjson) beside the plugins; the role higress makes it.
+PULL_SECRET = "registry-pull"  # noqa: S105 -- its name
 
 
 class PolicyError(Exception):
@@ -81,11 +83,17 @@ def wasm_plugins(plugin: Plugin, site: Site, tenants: Sequence[Tenant]) -> Itera
             "priority": plugin.priority * _PRIORITIES_PER_PLUGIN - shard,
             "failStrategy": "FAIL_CLOSE",
             "imagePullPolicy": "IfNotPresent",
+            **_pull_secret(site),
             **_config(plugin, site, inside, shards),
         }
         result = build("extensions.higress.io/v1alpha1", "WasmPlugin", name, site.gateway.site, spec=spec)
         _check_size(result, plugin, shards)
         yield result
+
+
+def _pull_secret(site: Site) -> Config:
+    """The account of the site's own registry; a program that is no image needs none."""
+    return {"imagePullSecret": PULL_SECRET} if site.gateway.plugin_registry.startswith("oci://") else {}
 
 
 def _config(plugin: Plugin, site: Site, tenants: Sequence[Tenant], shards: int) -> Config:
