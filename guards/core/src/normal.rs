@@ -5,6 +5,7 @@
 //! see, is collected apart.
 
 use crate::json::{Chars, Piece};
+use std::sync::OnceLock;
 use unicode_normalization::char::decompose_compatible;
 
 const SPACE: u8 = b' ';
@@ -32,6 +33,52 @@ const fn table() -> [u8; 256] {
         byte += 1;
     }
     table
+}
+
+/// So many bytes are looked at together: the compiler makes vector instructions of it.
+const CHUNK: usize = 16;
+
+/// Characters of the Basic Multilingual Plane that are their own normal form, a bit each. Nearly all of Thai, Chinese,
+/// Arabic or Hindi is; to work that out for each character would be most of the cost of such a text.
+struct Same([u64; 0x10000 / 64]);
+
+impl Same {
+    fn get() -> &'static Same {
+        static SAME: OnceLock<Box<Same>> = OnceLock::new();
+        SAME.get_or_init(|| Box::new(Same::new()))
+    }
+
+    fn new() -> Self {
+        let mut same = Same([0; 0x10000 / 64]);
+        for (place, word) in same.0.iter_mut().enumerate() {
+            for bit in 0..64 {
+                let c = u32::try_from(place * 64 + bit).ok().and_then(char::from_u32);
+                if c.is_some_and(own_form) {
+                    *word |= 1 << bit;
+                }
+            }
+        }
+        same
+    }
+
+    fn has(&self, c: char) -> bool {
+        let place = u32::from(c) as usize;
+        self.0
+            .get(place / 64)
+            .is_some_and(|word| word >> (place % 64) & 1 == 1)
+    }
+}
+
+/// Whether a character beyond ASCII is put down as it is.
+fn own_form(c: char) -> bool {
+    let mut normal = Normal::default();
+    normal.char(c);
+    !c.is_ascii() && normal.hidden.is_empty() && normal.out == c.encode_utf8(&mut [0; 4]).as_bytes()
+}
+
+/// To be called when there is time: makes the tables that the first text would otherwise wait for.
+pub fn prepare() {
+    Same::get();
 }
 
 /// Collects texts in their normal form.
@@ -94,15 +141,46 @@ impl Normal {
     /// What stands between the quotes of a JSON string, escapes and all.
     pub fn json(&mut self, raw: &[u8]) {
         let mut rest = raw;
+        while !rest.is_empty() {
+            rest = match rest.split_first_chunk::<CHUNK>() {
+                Some((chunk, tail)) if self.is_plain(chunk) => {
+                    self.out
+                        .extend_from_slice(&chunk.map(|byte| byte.to_ascii_lowercase()));
+                    tail
+                }
+                _ => self.bytewise(rest),
+            };
+        }
+    }
+
+    /// Whether the normal form of these bytes after what is there is their lower case.
+    fn is_plain(&self, chunk: &[u8; CHUNK]) -> bool {
+        let mut special = false;
+        let mut before = self.out.last().copied().unwrap_or_default();
+        for &byte in chunk {
+            special |=
+                (byte == b'\\') | !(0x20..0x7f).contains(&byte) | ((byte == SPACE) & (before == SPACE));
+            before = byte;
+        }
+        !special
+    }
+
+    /// At least one and about a chunk of bytes from the front; gives back what follows.
+    fn bytewise<'a>(&mut self, mut rest: &'a [u8]) -> &'a [u8] {
+        let enough = rest.len().saturating_sub(CHUNK);
         while let Some((&byte, tail)) = rest.split_first() {
-            match TABLE.get(usize::from(byte)).copied().unwrap_or(LOOK) {
-                LOOK => rest = self.look(rest),
+            rest = match TABLE.get(usize::from(byte)).copied().unwrap_or(LOOK) {
+                LOOK => self.look(rest),
                 plain => {
                     self.ascii(plain);
-                    rest = tail;
+                    tail
                 }
+            };
+            if rest.len() <= enough {
+                break;
             }
         }
+        rest
     }
 
     fn ascii(&mut self, byte: u8) {
@@ -124,10 +202,24 @@ impl Normal {
         }
         let length = rest.iter().position(u8::is_ascii).unwrap_or(rest.len());
         let (high, tail) = rest.split_at_checked(length).unwrap_or((rest, b""));
-        for c in String::from_utf8_lossy(high).chars() {
-            self.char(c);
-        }
+        self.beyond_ascii(&String::from_utf8_lossy(high));
         tail
+    }
+
+    /// A text without ASCII, by stretches of characters that stay what they are.
+    fn beyond_ascii(&mut self, text: &str) {
+        let same = Same::get();
+        let mut rest = text;
+        while !rest.is_empty() {
+            let length = rest.find(|c| !same.has(c)).unwrap_or(rest.len());
+            let (stays, other) = rest.split_at_checked(length).unwrap_or((rest, ""));
+            self.out.extend_from_slice(stays.as_bytes());
+            let mut chars = other.chars();
+            if let Some(c) = chars.next() {
+                self.char(c);
+            }
+            rest = chars.as_str();
+        }
     }
 
     fn char(&mut self, c: char) {

@@ -1,7 +1,7 @@
 //! Phrases and patterns that no request may carry, wherever in it a model could read them.
 
 use crate::json::{Path, Str, Value, Visitor};
-use crate::normal::{pattern, phrase, Normal};
+use crate::normal::{pattern, phrase, prepare, Normal};
 use crate::refusal::Refusal;
 use crate::request;
 use crate::rules::Rules;
@@ -49,6 +49,7 @@ pub struct PromptGuard {
 /// # Errors
 /// In words, when it cannot be obeyed.
 pub fn parse(config: &[u8]) -> Result<Rules<PromptGuard>, String> {
+    prepare();
     let rules: Rules<Config> = Rules::parse(config, &[])?;
     let mut sets: HashMap<(Vec<String>, Vec<String>), Rc<Matcher>> = HashMap::new();
     let quick = rules.all().count() <= QUICK_SETS;
