@@ -7,11 +7,12 @@ import json
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from .sandbox import Sandbox, project_of, running
+from .sandbox import SECONDS, Sandbox, project_of, running
 
 Headers = list[tuple[str, str]]
 
@@ -57,6 +58,13 @@ class Caller:
 
     def chat(self, consumer: str, model: str, text: Any = "hello", **more: Any) -> Answer:
         return self.post(consumer, {"model": model, "messages": [{"role": "user", "content": text}], **more})
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Plays, and an Envoy that compiles its programs, take their time on a busy machine."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent and "sandbox" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.timeout(SECONDS))
 
 
 @pytest.fixture(scope="session")
