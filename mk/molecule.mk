@@ -1,6 +1,34 @@
-# The roles' own tests: the lock, preflight's judgement, the registry's images. Whole hosts: docs/testing-hosts.md.
+# The roles on hosts: the lock, preflight's judgement and the registry's images; and whole booted Debian hosts.
+# Whole hosts: docs/testing-hosts.md.
 TESTS += test-hosts
 
-.PHONY: test-hosts
+MOLECULE         := $(BUILD)/molecule
+MOLECULE_SECONDS ?= 2400
+KUBECTL_SRC      := molecule/stand_in/kubectl
+KUBECTL           = $(CACHE)/kubectl-$(shell cat $(KUBECTL_SRC)/go.mod $(KUBECTL_SRC)/go.sum $(KUBECTL_SRC)/main.go | sha256sum | cut -c1-16)
+
+.PHONY: test-hosts test-molecule molecule-programs molecule-bundle
 test-hosts: setup ## the lock, preflight's judgement and the registry's images
 	$(PYTHON) -m pytest tests/hosts
+
+molecule-programs: controlplane-nodes # what the k3s stand-in runs, and kubectl, which no registry has
+	$(call APT,etcd-client)
+	@mkdir -p $(CACHE) $(MOLECULE)/programs/bin; exec 9>$(KUBECTL).lock; flock 9; \
+	if [ ! -x $(KUBECTL) ]; then echo "building kubectl (a minute or two, once)"; \
+	  $(GO) build -C $(KUBECTL_SRC) -mod=readonly -trimpath -buildvcs=false -ldflags '-s -w' -o $(abspath $(KUBECTL)).new .; \
+	  mv $(KUBECTL).new $(KUBECTL); fi
+	@cp -u $(BUILD)/controlplane/kube-* $(BUILD)/controlplane/kwok $$(command -v etcd) $$(command -v etcdctl) $(MOLECULE)/programs/bin
+	@cp -u $(KUBECTL) $(MOLECULE)/programs/bin/kubectl
+	@cp -u tests/cluster/kwok-stages.yaml $(MOLECULE)/programs
+
+molecule-bundle: setup molecule-programs # an air-gap bundle of the locked names with stand-in content
+	$(call APT,debootstrap apt-utils)
+	@rm -rf $(MOLECULE)/bundle
+	@archive=$$($(PYTHON) molecule/test_hosts.py image $(CACHE)) && $(PYTHON) molecule/make_bundle.py $(MOLECULE)/bundle $${archive%.tar}.debian
+
+test-molecule: setup collections molecule-bundle ## single_node: the whole site on a booted Debian host, killed, restored, rotated, reset
+	$(call APT,systemd-container iproute2 openssh-client openssl procps)
+	$(call venv,molecule-env,requirements/control.txt requirements/budget.txt molecule/requirements.txt)
+	@unshare --net true || { echo "TEST HOSTS WERE NOT BOOTED: this machine cannot make a network namespace (root is needed)"; exit 1; }
+	@PATH=$(CURDIR)/$(BUILD)/molecule-env/bin:$$PATH timeout $(MOLECULE_SECONDS) nice -n 5 $(PYTHON) molecule/test_hosts.py run single_node \
+	  $$($(PYTHON) molecule/test_hosts.py image $(CACHE)) -- molecule/run single_node node1=198.18.0.11

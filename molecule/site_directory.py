@@ -45,9 +45,24 @@ def hosts(inventory: dict[str, Any], addresses: dict[str, str], scenario: Path) 
     return inventory
 
 
+def of_the_test(scenario: str, site: Path, addresses: dict[str, str]) -> dict[str, Any]:
+    """Variables that only the scenario's own plays read."""
+    shell = "k3s kubectl exec --stdin --namespace=higress-system redis-0 --container=redis --"
+    return {
+        "test_root": str(ROOT),
+        "test_scenario": scenario,
+        "test_directory": str(site.parent),
+        "test_hosts": [sys.executable, str(ROOT / "molecule/test_hosts.py")],
+        "test_addresses": [f"{name}={address}" for name, address in addresses.items()],
+        "test_vault_password_file": str(site.parent / "vault-password"),
+        "test_redis": shell.split(),
+    }
+
+
 def overrides(site: Path, bundle: Path) -> dict[str, Any]:
     """Variables of the test site that a real one sets otherwise."""
     return {
+        "secrets_vault_password_file": str(site.parent / "vault-password"),
         "bundle_dir": str(bundle),
         "cert_manager_mode": "provided",
         "cert_manager_certificate_file": str(site.parent / "certificate.crt"),
@@ -103,7 +118,8 @@ def main() -> None:
         path.write_text(path.read_text().replace(".localhost", f".{DOMAIN}"))
     (site / "hosts.yml").write_text(yaml.safe_dump(hosts(read(source / "hosts.yml"), addresses, site.parent)))
     certificate(site.parent)
-    (site / "group_vars/all/test_host.yml").write_text(yaml.safe_dump(overrides(site, bundle)))
+    values = overrides(site, bundle) | of_the_test(scenario, site, addresses)
+    (site / "group_vars/all/test_host.yml").write_text(yaml.safe_dump(values))
     password = site.parent / "vault-password"
     password.touch(mode=0o600)
     password.write_text(secrets.token_hex(16))

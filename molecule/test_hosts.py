@@ -1,16 +1,19 @@
 """Whole Debian hosts for molecule, on one machine: systemd-nspawn in a network namespace that nothing else is in.
 
-    test_hosts.py image ARCHIVE                       build the hosts' root file system (Debian's debootstrap), once
+    test_hosts.py image CACHE                         build the hosts' root file system once, and print its path
     test_hosts.py run SCENARIO ARCHIVE -- COMMAND     run a command beside the scenario's hosts, and end them afterwards
-    test_hosts.py create|kill|boot|destroy SCENARIO [NAME=ADDRESS ...]
+    test_hosts.py create SCENARIO NAME=ADDRESS ...    make and boot hosts
+    test_hosts.py kill|boot|remove SCENARIO NAME ...  pull the plug, switch on again, throw away
+    test_hosts.py destroy SCENARIO                    throw all away
 
 `run` makes the namespace with a bridge and no route to anywhere: what is in it cannot reach the outside. A host is
-booted with systemd as its process 1 and is reached by SSH. `kill` pulls the plug; `boot` switches on again.
+booted with systemd as its process 1 and is reached by SSH.
 """
 
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import os
 import shutil
 import signal
@@ -20,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import yaml
@@ -29,7 +33,7 @@ WORK = ROOT / ".build/molecule"
 BRIDGE, GATEWAY, PREFIX = "aigw0", "198.18.0.1", 24  # the benchmark range of RFC 2544: nobody's addresses
 PACKAGES = (
     "systemd,systemd-sysv,dbus,openssh-server,python3,python3-apt,iproute2,kmod,procps,ca-certificates,"
-    "python3-yaml,openssl"  # what the k3s stand-in needs
+    "python3-yaml,openssl,redis-server"  # what the k3s stand-in needs
 )
 CLONE_NEWNET = 0x40000000
 
@@ -51,36 +55,45 @@ def until(what: str, ready: Callable[[], object], deadline_s: float) -> None:
         time.sleep(0.1)
 
 
-def image(archive: Path) -> None:
-    """Build the root file system from the machine's own Debian mirror, and the packages a bundle would carry."""
+def image(cache: Path) -> Path:
+    """The root file system's archive in the cache, named by its content; beside it the packages a bundle would carry.
+
+    Both are built, when they are missing, from the machine's own Debian mirror.
+    """
+    wanted = list(yaml.safe_load((ROOT / "versions.yml").read_text())["debian"]["packages"])
+    key = hashlib.sha256(repr((PACKAGES, wanted)).encode()).hexdigest()[:16]
+    archive = cache / f"test-hosts-{key}.tar"
     if archive.exists():
-        return
+        return archive
+    print("building the test hosts' root file system (a minute or two, once)", file=sys.stderr)
     mirror = sh("apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages").split()[0]
-    with tempfile.TemporaryDirectory(dir=archive.parent) as scratch:
+    with tempfile.TemporaryDirectory(dir=cache) as scratch:
         root = Path(scratch) / "root"
         sh("debootstrap", "--variant=minbase", f"--include={PACKAGES}", "bookworm", root, mirror)
         shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
         sh("chroot", root, "apt-get", "clean")
-        wanted = yaml.safe_load((ROOT / "versions.yml").read_text())["debian"]["packages"]
         sh("chroot", root, "apt-get", "install", "--yes", "--download-only", "--no-install-recommends", *wanted)
-        debs = archive.parent / f"{archive.stem}-debian"
-        shutil.rmtree(debs, ignore_errors=True)
-        debs.mkdir()
-        for deb in (root / "var/cache/apt/archives").glob("*.deb"):
-            shutil.move(deb, debs / deb.name)
-        (debs / "Packages").write_text(
-            subprocess.run(
-                ["apt-ftparchive", "packages", "."], cwd=debs, check=True, capture_output=True, text=True
-            ).stdout
-        )
+        debian_repository(root / "var/cache/apt/archives", archive.with_suffix(".debian"))
         shutil.rmtree(root / "var/lib/apt/lists")
         for stale in (root / "etc/machine-id", root / "etc/resolv.conf", root / "etc/apt/sources.list"):
             stale.unlink(missing_ok=True)
-        for key in (root / "etc/ssh").glob("ssh_host_*"):
-            key.unlink()
+        for key_file in (root / "etc/ssh").glob("ssh_host_*"):
+            key_file.unlink()
         part = archive.with_suffix(".part")
         sh("tar", "-C", root, "-cf", part, ".")
         part.replace(archive)
+    return archive
+
+
+def debian_repository(downloaded: Path, target: Path) -> None:
+    """Move downloaded packages into a directory that apt can install from."""
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir()
+    for deb in downloaded.glob("*.deb"):
+        shutil.move(deb, target / deb.name)
+    listing = ["apt-ftparchive", "packages", "."]
+    done = subprocess.run(listing, cwd=target, check=True, capture_output=True, text=True)
+    (target / "Packages").write_text(done.stdout)
 
 
 class Scenario:
@@ -101,7 +114,7 @@ class Scenario:
             self._unpack(archive, name, address)
             self.boot(name)
         for name, address in hosts.items():
-            until(f"{name} answering on port 22", lambda a=address: _listens(a, 22), 60)
+            until(f"{name} answering on port 22", partial(_listens, address, 22), 60)
 
     def boot(self, name: str) -> None:
         """Switch a host on."""
@@ -115,7 +128,7 @@ class Scenario:
                 f"--bind-ro={WORK / 'programs'}:/opt/stand-in", "--link-journal=no",
             ],
             stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
-            preexec_fn=lambda: _enter_cgroup(f"aigw-{name}"),  # noqa: PLW1509 (no threads here)
+            preexec_fn=partial(_enter_cgroup, f"aigw-{name}"),  # noqa: PLW1509 (no threads here)
         )  # fmt: skip
         (self.directory / f"{name}.pid").write_text(str(process.pid))
 
@@ -127,6 +140,12 @@ class Scenario:
             for victim in [*map(int, leader), pid]:
                 _signal(victim, signal.SIGKILL)
             until(f"{name} ending", lambda: not self._pid(name), 30)
+
+    def remove(self, name: str) -> None:
+        """End a host and remove its files."""
+        self.kill(name)
+        (self.directory / f"{name}.pid").unlink(missing_ok=True)
+        shutil.rmtree(self.directory / name)
 
     def destroy(self) -> None:
         """End every host of the scenario and remove its files."""
@@ -154,6 +173,7 @@ class Scenario:
             "systemctl",
             f"--root={root}",
             "mask",
+            "redis-server.service",
             "systemd-firstboot.service",
             "apt-daily.timer",
             "apt-daily-upgrade.timer",
@@ -235,7 +255,7 @@ def main() -> int:
     """Dispatch the command line above."""
     action, *arguments = sys.argv[1:]
     if action == "image":
-        image(Path(arguments[0]))
+        print(image(Path(arguments[0])))
         return 0
     scenario = Scenario(arguments[0])
     if action == "run":
@@ -247,7 +267,7 @@ def main() -> int:
         scenario.destroy()
     else:
         for name in arguments[1:]:
-            {"kill": scenario.kill, "boot": scenario.boot}[action](name)
+            {"kill": scenario.kill, "boot": scenario.boot, "remove": scenario.remove}[action](name)
     return 0
 
 
