@@ -28,3 +28,8 @@ lint-sanity: setup ## ansible-test sanity of the built artifact; tests/sanity sa
 	  --python $$($(CURDIR)/$(PYTHON) -c 'import sys; print(f"{sys.version_info.major}.{sys.version_info.minor}")') \
 	  $$(sed -E 's/ *#.*//; s/^/--skip-test /' tests/sanity/skipped.txt) >$(CURDIR)/$(SANITY)/sanity.log 2>&1 \
 	  && ! grep -q 'All targets skipped' $(CURDIR)/$(SANITY)/sanity.log || { cat $(CURDIR)/$(SANITY)/sanity.log; exit 1; }
+
+.PHONY: lock
+lock: setup ## digests of everything in versions.yml that has none yet, from its publisher; needs the internet
+	$(call APT,skopeo)
+	$(PYTHON) commands/lock.py versions.yml

@@ -1,7 +1,7 @@
 """Getting locked files: from a bundle, or from their publishers into a cache.
 
-Programs come over HTTPS; charts by `helm pull`, images and plugins by `skopeo copy`: their own clients know how to log
-in to a hundred kinds of registries. A file appears under its name only when its digest was checked.
+Programs and charts come over HTTPS; images and plugins by `skopeo copy`, which knows how to log in to a hundred kinds
+of registries. A file appears under its name only when its digest was checked.
 """
 
 from __future__ import annotations
@@ -10,8 +10,11 @@ import hashlib
 import subprocess
 import tarfile
 import tempfile
+import urllib.parse
 import urllib.request
 from pathlib import Path
+
+import yaml
 
 from . import bundle, oci
 from .versions import Entry
@@ -66,24 +69,10 @@ def download(entry: Entry, scratch: Path) -> Path:
     """Download one thing, unchecked, into an empty directory."""
     target = scratch / "artifact"
     if entry.kind == "binary":
-        with urllib.request.urlopen(entry.source, timeout=_TIMEOUT_S) as answer:  # noqa: S310
-            target.write_bytes(_member(entry, answer.read()))
+        target.write_bytes(_member(entry, _get(entry.source)))
         target.chmod(0o755)
     elif entry.kind == "chart":
-        _run(
-            [
-                "helm",
-                "pull",
-                entry.name,
-                "--repo",
-                entry.source,
-                "--version",
-                entry.version,
-                "--destination",
-                str(scratch),
-            ]
-        )
-        next(scratch.glob("*.tgz")).replace(target)
+        target.write_bytes(_chart(entry))
     else:
         # By tag: the copy is turned into OCI's form, whose digest is the locked one, and a publisher does not know it.
         platform = ["--override-os", "linux", "--override-arch", "amd64"]
@@ -105,10 +94,32 @@ def verify_published(entry: Entry, content: bytes, listing: str) -> None:
         raise FetchError(f"{entry.name} {entry.version}: {found} is not in {entry.checksums}")
 
 
+def _get(url: str) -> bytes:
+    if not url.startswith("https://"):
+        raise FetchError(f"{url}: only https:// sources are taken")
+    try:
+        with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer:  # noqa: S310
+            content: bytes = answer.read()
+            return content
+    except OSError as error:
+        raise FetchError(f"{url} cannot be had: {error}") from None
+
+
+def _chart(entry: Entry) -> bytes:
+    """The packaged chart that the repository's index names; an unpinned one must have the index's digest."""
+    index = yaml.load(_get(f"{entry.source}/index.yaml"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
+    releases = [release for release in index["entries"].get(entry.name, ()) if release["version"] == entry.version]
+    if not releases:
+        raise FetchError(f"{entry.source} has no chart {entry.name} {entry.version}")
+    content = _get(urllib.parse.urljoin(f"{entry.source}/", releases[0]["urls"][0]))
+    if not entry.pinned and hashlib.sha256(content).hexdigest() != releases[0].get("digest"):
+        raise FetchError(f"{entry.name} {entry.version} has not the digest that {entry.source}/index.yaml names")
+    return content
+
+
 def _member(entry: Entry, content: bytes) -> bytes:
     if entry.checksums and not entry.pinned:
-        with urllib.request.urlopen(entry.checksums, timeout=_TIMEOUT_S) as answer:  # noqa: S310
-            verify_published(entry, content, answer.read().decode())
+        verify_published(entry, content, _get(entry.checksums).decode())
     if not entry.member:
         return content
     with tempfile.TemporaryFile() as file:

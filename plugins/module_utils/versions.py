@@ -107,6 +107,21 @@ def load(text: str) -> Lock:
     return Lock(tuple(entries), debian["release"], tuple(debian["packages"]))
 
 
+def record(text: str, entry: Entry, sha256: str) -> str:
+    """Return versions.yml's TEXT with ENTRY's digest; people's comments and order stay as they are."""
+    key, value = ("digest", f"sha256:{sha256}") if entry.kind in ("image", "plugin") else ("sha256", sha256)
+    lines = text.splitlines(keepends=True)
+    at = next(number for number, line in enumerate(lines) if line.startswith(f"{_SECTIONS[entry.kind]}:"))
+    at = next(number for number in range(at, len(lines)) if lines[number].startswith(f"  {entry.name}:"))
+    if lines[at].rstrip().endswith("}"):
+        plain = re.sub(rf', {key}: "[^"]*"', "", lines[at].rstrip())
+        lines[at] = f'{plain[:-1]}, {key}: "{value}"}}\n'
+        return "".join(lines)
+    end = next((n for n in range(at + 1, len(lines)) if not lines[n].startswith("    ")), len(lines))
+    kept = [line for line in lines[at + 1 : end] if not line.startswith(f"    {key}:")]
+    return "".join([*lines[: at + 1], *kept, f"    {key}: {value}\n", *lines[end:]])
+
+
 def _section(kind: str, section: object, problems: list[str]) -> Iterator[Entry]:
     if not isinstance(section, dict):
         problems.append(f"{_SECTIONS[kind]}: missing, or not a mapping of names")
