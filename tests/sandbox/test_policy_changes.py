@@ -57,7 +57,7 @@ class Load:
                     self.statuses[answer.status] += 1
             except aiohttp.ClientError:
                 self.statuses[0] += 1
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.05)
 
     @contextmanager
     def running(self) -> Iterator[Load]:
