@@ -5,84 +5,22 @@ Programs and charts come from a TLS server of the test's own; images need skopeo
 
 from __future__ import annotations
 
-import datetime
 import hashlib
-import http.server
-import ipaddress
 import os
-import ssl
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
-from ansible_collections.opsta.ai_gateway.plugins.module_utils import versions
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from ansible_collections.opsta.ai_gateway.plugins.module_utils import bundle, versions
+
+from .conftest import CHART, TOOL
 
 ROOT = Path(__file__).resolve().parents[2]
-TOOL, CHART = b"a program", b"a packaged chart"
 
 
 def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-def certificate(directory: Path) -> Path:
-    """A certificate for 127.0.0.1 that is its own authority, with its key, in one file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "stand-in publisher")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    path = directory / "publisher.pem"
-    path.write_bytes(
-        made.public_bytes(serialization.Encoding.PEM)
-        + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return path
-
-
-@pytest.fixture
-def publisher(tmp_path: Path) -> Iterator[tuple[str, dict[str, bytes], Path]]:
-    """Address of a stand-in publisher, the files that it serves (a test may change them), its certificate."""
-    served: dict[str, bytes] = {}
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            content = served.get(self.path)
-            self.send_response(404 if content is None else 200)
-            self.end_headers()
-            self.wfile.write(content or b"")
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    pem = certificate(tmp_path)
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(pem)
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    base = f"https://127.0.0.1:{server.server_port}"
-    served["/tool"] = TOOL
-    served["/sums.txt"] = f"{sha256(TOOL)}  tool\n".encode()
-    release = {"version": "2.0.0", "urls": ["files/app-2.0.0.tgz"], "digest": sha256(CHART)}
-    served["/charts/index.yaml"] = yaml.safe_dump({"entries": {"app": [release]}}).encode()
-    served["/charts/files/app-2.0.0.tgz"] = CHART
-    yield base, served, pem
-    server.shutdown()
-    server.server_close()
 
 
 def write_lock(directory: Path, base: str) -> Path:
@@ -103,13 +41,31 @@ debian: {{release: bookworm, packages: []}}
     return path
 
 
+ENVIRONMENT = {
+    "PYTHONPATH": str(ROOT / ".build/collections"),
+    "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+    "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".build/collections"),
+}
+
+
+def play(directory: Path, path: Path, pem: Path) -> str:
+    """Run playbooks/bundle.yml and return its output; fails with it."""
+    command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", "localhost,", "-c", "local"]
+    command += [str(ROOT / "playbooks/bundle.yml"), "-e", f"bundle_dir={directory}", "-e", f"bundle_lock={path}"]
+    command += ["-e", f"ansible_python_interpreter={sys.executable}"]
+    environment = os.environ | ENVIRONMENT | {"SSL_CERT_FILE": str(pem)}
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment, cwd=ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
 def lock(path: Path, pem: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, str(ROOT / "commands/lock.py"), str(path)],
         check=False,
         capture_output=True,
         text=True,
-        env=os.environ | {"SSL_CERT_FILE": str(pem), "PYTHONPATH": str(ROOT / ".build/collections")},
+        env=os.environ | ENVIRONMENT | {"SSL_CERT_FILE": str(pem)},
     )
 
 
@@ -140,6 +96,29 @@ def test_what_contradicts_its_publisher_is_not_recorded(
     assert done.returncode == 1
     assert f"{kind} {name}" in done.stderr
     assert [entry.name for entry in versions.load(path.read_text()).unpinned()] == [name]
+
+
+def test_a_bundle_is_made_once_and_serves_without_any_network(
+    tmp_path: Path, publisher: tuple[str, dict[str, bytes], Path]
+) -> None:
+    base, served, pem = publisher
+    path, directory = write_lock(tmp_path, base), tmp_path / "bundle"
+    assert lock(path, pem).returncode == 0
+    play(directory, path, pem)
+    assert bundle.check_all(directory) == 2
+    served.clear()
+    options = f"kind=binary name=tool lock={path} bundle_dir={directory} cache_dir={tmp_path}/nothing"
+    # A namespace without any interface: a download could not even begin.
+    command = ["unshare", "--map-root-user", "--net", str(Path(sys.executable).with_name("ansible"))]
+    command += ["localhost", "-i", "localhost,", "-c", "local", "-m", "opsta.ai_gateway.artifact", "-a", options]
+    command += ["-e", f"ansible_python_interpreter={sys.executable}"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=os.environ | ENVIRONMENT, cwd=ROOT)
+    assert sha256(TOOL) in done.stdout, done.stdout + done.stderr
+    assert not (tmp_path / "nothing").exists()
+    assert "changed=0" in play(directory, path, pem)
+    (directory / "charts/app-2.0.0.tgz").write_bytes(b"damaged")
+    with pytest.raises(bundle.BundleError, match="damaged"):
+        bundle.check_all(directory)
 
 
 @pytest.mark.parametrize(

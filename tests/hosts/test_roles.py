@@ -20,22 +20,7 @@ from ansible_collections.opsta.ai_gateway.plugins.module_utils.policy import CHA
 from ansible_collections.opsta.ai_gateway.plugins.module_utils.policy.plugin import PULL_SECRET
 
 ROOT = Path(__file__).resolve().parents[2]
-ROLES = [
-    "preflight",
-    "host",
-    "k3s",
-    "registry",
-    "release",
-    "secrets",
-    "backup",
-    "gates",
-    "cert_manager",
-    "redis",
-    "higress",
-    "observability",
-    "oauth2_proxy",
-    "budget_controller",
-]
+ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
 CHARTS = json.loads((Path(__file__).parent / "chart_values.json").read_text())
 GIVEN = (
     ("cert_manager", "cert_manager_values", "cert-manager"),
