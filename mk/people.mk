@@ -1,4 +1,4 @@
-# People's side: dashboards, rules, telemetry and single sign-on, with the real oauth2-proxy, nginx, Redis, Chromium and promtool.
+# People's side: dashboards, rules, telemetry, roles and single sign-on, with the real oauth2-proxy, nginx, Redis, Chromium and promtool.
 TESTS += test-people
 LINTS += lint-people
 
@@ -24,7 +24,7 @@ lint-people: setup ## rules, and the types of the dashboards' generator
 	promtool check rules rules/*.yml
 	MYPYPATH=$(BUILD)/collections $(VENV)/bin/mypy --follow-imports=silent dashboards tests/people
 
-test-people: oauth2-proxy ## dashboards, alerts, telemetry and a whole sign-on, with its picture in artifacts/people
+test-people: oauth2-proxy controlplane-nodes collections ## dashboards, alerts, roles and a whole sign-on, with its picture in artifacts/people
 	$(call APT,prometheus redis-server nginx-light chromium)
 	promtool test rules rules/tests/*.yml
 	$(PYTHON) -m pytest tests/people
