@@ -124,7 +124,7 @@ def test_a_new_user_provider_and_alias_come_without_a_failed_request(site: Sandb
 def test_check_and_diff_say_what_would_change_and_change_nothing(site: Sandbox, caller: Caller) -> None:
     before = {path: path.read_bytes() for path in _kept(site)}
     site.edit("atlas", BOB_MODELS, "    models: [bulk]\n")
-    variables = f"-e sandbox_dir={site.root} -e sandbox_port_base={site.base} -e sandbox_manage_hosts=false"
+    variables = f"-e sandbox_dir={site.root} -e sandbox_port_base={site.base} -e sandbox_manage_hosts=false -e sandbox_scrape_interval=1s"
     command = [
         "make",
         "-C",
