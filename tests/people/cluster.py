@@ -121,7 +121,7 @@ def running(directory: Path) -> Iterator[Cluster]:
     """A control plane with one stand-in node, and a bundle of stand-in charts."""
     bundle, debian = directory / "bundle", directory / "debian"
     debian.mkdir(parents=True)
-    make = [sys.executable, TREE / "molecule/make_bundle.py", bundle, debian]
+    make: list[str | Path] = [sys.executable, TREE / "molecule/make_bundle.py", bundle, debian]
     subprocess.run(make, env=_environment(), check=True, timeout=120)
     for name, roles in PLAYS.items():
         play = {

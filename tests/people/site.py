@@ -131,6 +131,7 @@ def traffic(site: Site, planted: Planted) -> dict[str, int]:
         ),
         "other project": send("beacon.tina", chat("chat", "[[mock: chunks=3]]", stream=True)),
         "embedded": send("comet.indexer", {"model": "embed", "input": planted.prompt}, path="/v1/embeddings"),
+        "no price": send("beacon.tina", chat("chat", "[[mock: model=priceless]]")),
         "provider failed": send("beacon.tina", chat("chat", "[[mock: status=503]]")),
         "wrong key": send("atlas.alice", chat("coding-default"), key=planted.wrong_key),
         "wrong model": send("atlas.alice", chat("gpt-5-unknown")),

@@ -13,6 +13,9 @@ from .queries import Named, every_query
 from .site import Planted, Site, eventually, plant, running, tick, traffic
 from .telemetry import stored
 
+# Bringing a site up on a busy machine takes minutes.
+pytestmark = pytest.mark.timeout(900)
+
 # What the sandbox has no source of, by the beginning of the metric's name.
 NOT_HERE = {
     "kube": "no Kubernetes",
