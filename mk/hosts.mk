@@ -33,3 +33,9 @@ lint-sanity: setup ## ansible-test sanity of the built artifact; tests/sanity sa
 lock: setup ## digests of everything in versions.yml that has none yet, from its publisher; needs the internet
 	$(call APT,skopeo)
 	$(PYTHON) commands/lock.py versions.yml
+
+# The tests' registry is Debian's own; its account is made by the Python that a registry's host has.
+.PHONY: registry-programs
+registry-programs:
+	$(call APT,docker-registry python3-bcrypt)
+test-hosts: registry-programs
