@@ -11,14 +11,16 @@ LINTS += lint-sanity
 changelog: setup ## CHANGELOG.md from changelogs/fragments, for the version in galaxy.yml
 	$(call venv,changelog,requirements/changelog.txt)
 	cd $(COLLECTION) && $(CURDIR)/$(CHANGELOG) lint
-	cd $(COLLECTION) && $(CURDIR)/$(CHANGELOG) release --update-existing --refresh
+	cd $(COLLECTION) && $(CURDIR)/$(CHANGELOG) release --update-existing --refresh --reload-plugins
 
 # A repository of its own tells ansible-test which files there are: it would ask this checkout, which ignores them.
 # pip's settings reach ansible-test's environments as a file: it hides environment variables from them.
-lint-sanity: setup ## ansible-test sanity of the built artifact; tests/sanity says what is skipped, and why
+lint-sanity: collections ## ansible-test sanity of the built artifact; tests/sanity says what is skipped, and why
 	@rm -rf $(SANITY); mkdir -p $(SANITY) $(SANITY_HOME)/.ansible/test/cache $(SANITY_HOME)/.config/pip
 	$(VENV)/bin/ansible-galaxy collection build --force --output-path $(SANITY) >$(SANITY)/build.log
 	$(VENV)/bin/ansible-galaxy collection install --force --no-deps --collections-path $(SANITY) $(SANITY)/*.tar.gz >$(SANITY)/install.log 2>&1
+	cd $(SANITY); ANSIBLE_COLLECTIONS_PATH=$(CURDIR)/$(SANITY):$(CURDIR)/$(BUILD)/collections $(CURDIR)/$(VENV)/bin/ansible-playbook \
+	  --syntax-check -i $(CURDIR)/inventories/single_node opsta.ai_gateway.site opsta.ai_gateway.upgrade opsta.ai_gateway.bundle >syntax.log
 	@cd $(SANITY)/ansible_collections/opsta/ai_gateway; for file in plugins/modules/*.py plugins/lookup/*.py; do \
 	  echo "$$file validate-modules:missing-gplv3-license # the collection is Apache-2.0" >>tests/sanity/ignore-2.19.txt; done
 	@exec 9>$(CACHE)/ansible-test.lock; flock 9; \
