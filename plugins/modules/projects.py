@@ -41,7 +41,7 @@ options:
     type: dict
     default: {}
   mint_keys:
-    description: Make random keys for users (and for masking's hashes) that have none yet. What exists is never replaced.
+    description: Make random keys for users and for masking's hashes that have none yet. What exists is never replaced.
     type: bool
     default: true
   kubeconfig:
