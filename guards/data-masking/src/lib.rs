@@ -77,6 +77,9 @@ impl Request {
             return Ok(Action::Continue);
         };
         let policy = (*policy).clone().ok_or_else(|| Refusal::misconfigured(GATE))?;
+        if policy.engine.idle() {
+            return Ok(Action::Continue);
+        }
         let path = guard_host::request_header(":path").unwrap_or_default();
         if end_of_stream && Shape::of(&path) == Shape::Models {
             return Ok(Action::Continue);

@@ -57,6 +57,13 @@ pub fn ends_with_ignore_case(text: &[u8], end: usize, tail: &[u8]) -> bool {
     end >= tail.len() && sub(text, end - tail.len(), end).eq_ignore_ascii_case(tail)
 }
 
+/// Case-insensitive (ASCII) test that `text` holds `part`, which is in lower case.
+pub fn contains_ignore_case(text: &[u8], part: &[u8]) -> bool {
+    let first = part.first().copied().unwrap_or(0);
+    text.windows(part.len().max(1))
+        .any(|w| w.first().is_some_and(|b| b.to_ascii_lowercase() == first) && w.eq_ignore_ascii_case(part))
+}
+
 /// The maximal run of ASCII letters that ends at `end`, at most `limit` bytes.
 pub fn letters_before(text: &[u8], end: usize, limit: usize) -> &[u8] {
     let mut start = end;

@@ -1,5 +1,5 @@
-//! A compiled set of rules and the scan of one text: one pass of one automaton over all literals and triggers, and a
-//! recogniser only where one of them stands.
+//! A compiled set of rules and the scan of one text: one pass for all literals and triggers, and a recogniser only where
+//! one of them stands.
 
 use crate::bytes::{at, before, sub, word};
 use crate::config::{refuse, Action, Examples, Kind, Refused, RuleSpec, RulesSpec};
@@ -9,9 +9,8 @@ use crate::kinds::numbers::{self, Wanted};
 use crate::kinds::secret::{self, Strength};
 use crate::kinds::tables::NATIONAL_IDS;
 use crate::kinds::{email, ip, Span};
+use crate::literals::{Literals, Stop};
 use crate::view::View;
-use aho_corasick::automaton::{Automaton, StateID};
-use aho_corasick::{dfa::DFA, Anchored};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
@@ -35,11 +34,9 @@ pub struct Rule {
     pub(crate) label: String,
 }
 
-/// What a literal of the automaton stands for.
+/// What a literal stands for.
 #[derive(Clone, Copy, Debug)]
 enum Trigger {
-    At,
-    Colon,
     Key(u16),
     Jwt,
     Pem,
@@ -75,17 +72,14 @@ pub struct Scratch {
 /// A compiled set of rules.
 pub struct Engine {
     rules: Vec<Rule>,
-    automaton: Option<DFA>,
+    literals: Option<Literals>,
     triggers: Vec<Trigger>,
-    lengths: Vec<u32>,
     // Literals that are part of what they begin, in lower case and sorted: a stream waits for their rest.
     held: Vec<Vec<u8>>,
     longest_held: usize,
     customs: Vec<Option<Custom>>,
     searched: Vec<u16>,
     wanted: Wanted,
-    // Whether some kind begins with a digit.
-    digits: bool,
     email: Option<(u16, bool)>,
     ip: Option<(u16, bool)>,
     api_key: Option<u16>,
@@ -103,15 +97,13 @@ impl Engine {
     pub fn new(spec: &RulesSpec) -> Result<Self, Refused> {
         let mut engine = Engine {
             rules: Vec::new(),
-            automaton: None,
+            literals: None,
             triggers: Vec::new(),
-            lengths: Vec::new(),
             held: Vec::new(),
             longest_held: 0,
             customs: Vec::new(),
             searched: Vec::new(),
             wanted: Wanted::default(),
-            digits: false,
             email: None,
             ip: None,
             api_key: None,
@@ -163,13 +155,19 @@ impl Engine {
         }
     }
 
+    /// True when there is nothing to look for: such a Project is masked elsewhere, or not at all.
+    pub fn idle(&self) -> bool {
+        self.rules.is_empty()
+    }
+
     /// True when some rule puts values back.
     pub fn restores(&self) -> bool {
         self.rules.iter().any(|r| r.restore)
     }
 
     fn push(&mut self, rule: Rule) -> Result<(), Refused> {
-        if self.rules.iter().any(|r| r.name == rule.name) {
+        // By the label: placeholders and counters bear it.
+        if self.rules.iter().any(|r| r.label == rule.label) {
             return refuse(format!("two rules are named {}", rule.name));
         }
         self.rules.push(rule);
@@ -224,19 +222,11 @@ impl Engine {
             triggers.push(trigger);
         };
         let w = &self.wanted;
-        self.digits = w
-            .phone
-            .or(w.card)
-            .or(w.iban)
-            .or(w.national_id)
-            .or(self.ip.map(|i| i.0))
-            .is_some();
-        if self.email.is_some() {
-            add(b"@", Trigger::At);
-        }
-        if self.ip.is_some() {
-            add(b":", Trigger::Colon);
-        }
+        let (email, ip) = (self.email.is_some(), self.ip.is_some());
+        let digits = ip
+            || [w.phone, w.card, w.iban, w.national_id]
+                .iter()
+                .any(Option::is_some);
         if self.api_key.is_some() {
             for (i, format) in secret::FORMATS.iter().enumerate() {
                 add(format.prefix.as_bytes(), Trigger::Key(i as u16));
@@ -262,7 +252,6 @@ impl Engine {
                 add(prefix, Trigger::Custom { rule: i as u16 });
             }
         }
-        self.lengths = literals.iter().map(|l| l.len() as u32).collect();
         self.held = literals
             .iter()
             .zip(&self.triggers)
@@ -276,13 +265,8 @@ impl Engine {
             .collect();
         self.held.sort();
         self.longest_held = self.held.iter().map(Vec::len).max().unwrap_or(0);
-        if literals.is_empty() {
-            // Nothing but numbers or searched regexes: a literal that no text holds keeps the scan one loop.
-            literals.push(vec![0xFF, 0xFF]);
-            self.triggers.push(Trigger::Deny);
-        }
-        let automaton = DFA::builder().ascii_case_insensitive(true).build(&literals);
-        self.automaton = Some(automaton.map_err(|_| Refused("too many words and rules".to_owned()))?);
+        let alone = |b: u8| b == b'@' && email || b == b':' && ip || b.is_ascii_digit() && digits;
+        self.literals = Some(Literals::new(&literals, alone)?);
         Ok(())
     }
 
@@ -300,45 +284,42 @@ impl Engine {
     }
 
     fn triggers(&self, view: &View, scratch: &mut Scratch) {
-        let Some(automaton) = &self.automaton else { return };
-        let Ok(mut state) = automaton.start_state(Anchored::No) else {
-            return;
-        };
-        let mut within_number = false;
-        for (i, &byte) in view.text.iter().enumerate() {
-            let digit = byte.is_ascii_digit();
-            if digit && !within_number && self.digits {
-                self.digit(view, i, scratch);
+        let Some(literals) = &self.literals else { return };
+        literals.pass(view.text, |stop| match stop {
+            Stop::Byte(i) => self.byte(view, i, scratch),
+            Stop::Begin(start) => literals.at(view.text, start, |literal, end| {
+                if let Some(&trigger) = self.triggers.get(literal) {
+                    self.trigger(trigger, view, start, end, scratch);
+                }
+            }),
+        });
+    }
+
+    fn byte(&self, view: &View, i: usize, scratch: &mut Scratch) {
+        let mut found = |rule: u16, span: Span| scratch.candidates.push(Match { rule, span });
+        match (at(view.text, i), self.email, self.ip) {
+            (b'@', Some((rule, exempt)), _) => {
+                let address = email::find(view, i, exempt);
+                address.into_iter().for_each(|s| found(rule, s));
             }
-            within_number = digit;
-            state = automaton.next_state(Anchored::No, state, byte);
-            if automaton.is_special(state) && automaton.is_match(state) {
-                self.matched(automaton, state, view, i + 1, scratch);
+            (b':', _, Some((rule, exempt))) => {
+                let address = ip::find_v6(view, i, exempt);
+                address.into_iter().for_each(|s| found(rule, s));
             }
+            (b'0'..=b'9', ..) if !before(view.text, i).is_ascii_digit() => self.digit(view, i, scratch),
+            _ => {}
         }
     }
 
     // The digit at `start` is the first of its run.
     fn digit(&self, view: &View, start: usize, scratch: &mut Scratch) {
-        if numbers::short(view, start) {
-            return;
-        }
         let mut found = |rule: u16, span: Span| scratch.candidates.push(Match { rule, span });
-        numbers::find(view, start, &self.wanted, &mut found);
+        if !numbers::short(view, start) {
+            numbers::find(view, start, &self.wanted, &mut found);
+        }
         if let Some((rule, exempt)) = self.ip {
             let address = ip::find_v4(view, start, exempt);
             address.into_iter().for_each(|s| found(rule, s));
-        }
-    }
-
-    fn matched(&self, automaton: &DFA, state: StateID, view: &View, end: usize, scratch: &mut Scratch) {
-        for n in 0..automaton.match_len(state) {
-            let pattern = automaton.match_pattern(state, n).as_usize();
-            let Some(&trigger) = self.triggers.get(pattern) else {
-                continue;
-            };
-            let start = end - self.lengths.get(pattern).map_or(0, |&l| l as usize);
-            self.trigger(trigger, view, start, end, scratch);
         }
     }
 
@@ -346,20 +327,6 @@ impl Engine {
         let candidates = &mut scratch.candidates;
         let mut found = |rule: u16, span: Span| candidates.push(Match { rule, span });
         match trigger {
-            Trigger::At => {
-                if let Some((rule, exempt)) = self.email {
-                    email::find(view, start, exempt)
-                        .into_iter()
-                        .for_each(|s| found(rule, s));
-                }
-            }
-            Trigger::Colon => {
-                if let Some((rule, exempt)) = self.ip {
-                    ip::find_v6(view, start, exempt)
-                        .into_iter()
-                        .for_each(|s| found(rule, s));
-                }
-            }
             Trigger::Key(i) => {
                 let format = secret::FORMATS.get(i as usize);
                 if let (Some(rule), Some(format)) = (self.api_key, format) {
@@ -541,7 +508,7 @@ fn separate_word(view: &View, start: usize, end: usize) -> bool {
     left && right
 }
 
-// The automaton folds ASCII case; other scripts are given in each case.
+// ASCII case is folded by the search; other scripts are given in each case.
 fn word_forms(word: &str) -> Result<Vec<String>, Refused> {
     let folded = fold::folded(word.trim());
     if folded.len() < 2 {

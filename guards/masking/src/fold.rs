@@ -2,6 +2,7 @@
 //! map back to the bytes as they were sent, so that only what matched is ever changed.
 
 use crate::bytes::{at, sub};
+use memchr::memchr;
 
 /// What to undo.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -13,27 +14,6 @@ pub enum Decode {
     /// Both: what the rules look at.
     UnescapeAndFold,
 }
-
-const ESCAPE: u8 = 1;
-const LOOKALIKE: u8 = 2;
-
-const fn classes() -> [u8; 256] {
-    let mut table = [0_u8; 256];
-    #[allow(clippy::indexing_slicing)]
-    {
-        table[b'\\' as usize] = ESCAPE;
-        // Lead bytes of the characters in `fold_char`.
-        let leads = [0xC2, 0xD9, 0xDB, 0xE0, 0xE2, 0xE3, 0xEF];
-        let mut i = 0;
-        while i < leads.len() {
-            table[leads[i] as usize] = LOOKALIKE;
-            i += 1;
-        }
-    }
-    table
-}
-
-static CLASSES: [u8; 256] = classes();
 
 /// A decoded text and where each part of it came from.
 #[derive(Default, Debug)]
@@ -92,6 +72,38 @@ fn fold_char(c: char) -> Option<char> {
     }
 }
 
+// The length of the character at `i` (not ASCII) when it is none of those that `fold_char` changes; 0 when it may be.
+// Told from two bytes: most text of most scripts never gets to `fold_char`.
+fn kept(src: &[u8], i: usize) -> usize {
+    let (lead, second) = (at(src, i), at(src, i + 1));
+    let changed = match lead {
+        0xC2 => matches!(second, 0xA0 | 0xAD),
+        0xD9 => (0xA0..=0xA9).contains(&second),
+        0xDB => (0xB0..=0xB9).contains(&second),
+        0xE0 => second == 0xA5 || second == 0xB9 && (0x90..=0x99).contains(&at(src, i + 2)),
+        0xE2 => matches!(second, 0x80 | 0x81 | 0x88),
+        0xE3 => second == 0x80,
+        0xEF => matches!(second, 0xBB..=0xBD),
+        _ => false,
+    };
+    match lead {
+        _ if changed => 0,
+        0xC2..=0xDF => 2,
+        0xE0..=0xEF => 3,
+        0xF0..=0xF4 => 4,
+        _ => 1,
+    }
+}
+
+// The first byte of `src[from..end]` that is not ASCII, or `end`.
+fn not_ascii(src: &[u8], from: usize, end: usize) -> usize {
+    let part = sub(src, from, end);
+    if part.is_ascii() {
+        return end;
+    }
+    from + part.iter().position(|b| !b.is_ascii()).unwrap_or(part.len())
+}
+
 fn decode_utf8(src: &[u8], i: usize) -> Option<(char, usize)> {
     let len = match at(src, i) {
         0xC2..=0xDF => 2,
@@ -139,23 +151,32 @@ fn decode_escape(src: &[u8], i: usize) -> Option<(char, usize)> {
 /// Decodes `src` into `out`. False, with `out` empty, when there is nothing to decode: the source is the text.
 pub fn decode(src: &[u8], how: Decode, out: &mut Mapped) -> bool {
     out.clear();
-    let wanted = match how {
-        Decode::Fold => LOOKALIKE,
-        Decode::Unescape => ESCAPE,
-        Decode::UnescapeAndFold => ESCAPE | LOOKALIKE,
-    };
-    let folding = wanted & LOOKALIKE != 0;
+    let (escapes, folding) = (how != Decode::Fold, how != Decode::Unescape);
     let (mut i, mut copied, mut any) = (0, 0, false);
+    // The next backslash at or after `i`.
+    let mut escape = 0;
     loop {
-        let rest = src.get(i..).unwrap_or(&[]);
-        let Some(skip) = rest
-            .iter()
-            .position(|&b| CLASSES.get(b as usize).copied().unwrap_or(0) & wanted != 0)
-        else {
-            break;
+        if escape < i || i == 0 {
+            let next = memchr(b'\\', sub(src, i, src.len())).filter(|_| escapes);
+            escape = next.map_or(src.len(), |offset| i + offset);
+        }
+        i = if folding {
+            not_ascii(src, i, escape)
+        } else {
+            escape
         };
-        i += skip;
-        let unit = if at(src, i) == b'\\' {
+        if i >= src.len() {
+            break;
+        }
+        let backslash = i == escape;
+        if !backslash {
+            let skip = kept(src, i);
+            if skip > 0 {
+                i += skip;
+                continue;
+            }
+        }
+        let unit = if backslash {
             decode_escape(src, i)
         } else {
             decode_utf8(src, i)
@@ -165,7 +186,7 @@ pub fn decode(src: &[u8], how: Decode, out: &mut Mapped) -> bool {
             continue;
         };
         let folded = if folding { fold_char(c) } else { Some(c) };
-        if at(src, i) != b'\\' && folded == Some(c) {
+        if !backslash && folded == Some(c) {
             i += len;
             continue;
         }
@@ -266,6 +287,18 @@ mod tests {
         assert_eq!(mapped.source(mapped.text.len()), src.len());
         for offset in [0, 1, 7, 9, 12, 15, 27] {
             assert_eq!(mapped.source(mapped.decoded(offset)), offset);
+        }
+    }
+
+    #[test]
+    fn no_character_that_changes_is_taken_for_one_that_does_not() {
+        for c in '\u{80}'..=char::MAX {
+            let text = c.to_string();
+            let kept = kept(text.as_bytes(), 0);
+            assert!(
+                kept == 0 || (fold_char(c) == Some(c) && kept == text.len()),
+                "{c:?}"
+            );
         }
     }
 

@@ -1,6 +1,8 @@
 //! Walks a JSON document without building it: every string, number and key with its place, so that an edit changes
 //! its own bytes and no other.
 
+use memchr::memchr2;
+
 /// Deeper documents are refused.
 pub const DEPTH_MAX: usize = 128;
 
@@ -110,6 +112,7 @@ pub fn walk<'d>(
     let mut walker = Walker {
         doc,
         i: 0,
+        controls: doc.iter().fold(false, |any, &b| any | (b < b' ')),
         path: Vec::with_capacity(16),
         visit,
     };
@@ -126,6 +129,8 @@ pub fn walk<'d>(
 struct Walker<'d, 'v, V> {
     doc: &'d [u8],
     i: usize,
+    // Whether there is a control character anywhere, so that strings have to be searched for one.
+    controls: bool,
     path: Vec<Step<'d>>,
     visit: &'v mut V,
 }
@@ -275,9 +280,12 @@ impl<'d, V: FnMut(Leaf, &[Step<'d>])> Walker<'d, '_, V> {
         let mut i = start;
         loop {
             let rest = self.doc.get(i..).unwrap_or(&[]);
-            let Some(skip) = rest.iter().position(|&b| b == b'"' || b == b'\\' || b < 0x20) else {
+            let Some(skip) = memchr2(b'"', b'\\', rest) else {
                 return self.fail();
             };
+            if self.controls && rest.iter().take(skip).any(|&b| b < b' ') {
+                return Err(Malformed(i));
+            }
             i += skip;
             match self.doc.get(i) {
                 Some(b'"') => {

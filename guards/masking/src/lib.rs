@@ -1,6 +1,6 @@
 //! Finds personal data and secrets in the text that a model's provider would read, and replaces it; puts values back
 //! into answers. Pure: no host calls, no clock, no randomness. No input takes more than linear time: literals are one
-//! automaton, built-in kinds look a bounded distance around their trigger, and custom regexes are lazy DFAs of bounded length.
+//! set that is looked for in one pass, built-in kinds look a bounded distance around their trigger, and custom regexes are lazy DFAs of bounded length.
 
 pub mod body;
 mod bytes;
@@ -10,6 +10,7 @@ pub mod engine;
 pub mod fold;
 pub mod json;
 mod kinds;
+mod literals;
 pub mod session;
 pub mod sse;
 mod view;

@@ -7,7 +7,7 @@ use crate::engine::{Engine, Scratch};
 use crate::fold::{self, Decode, Mapped};
 use crate::kinds::Span;
 use crate::view::View;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 // A label is at most 64 bytes, what follows it at most 20.
 const PLACEHOLDER_MAX: usize = 96;
@@ -40,6 +40,8 @@ pub struct Session {
     numbered: Vec<u32>,
     counts: Vec<u32>,
     blocked: Option<u16>,
+    // What in the request looks like a placeholder; worked out with the first one that is given out.
+    taken: Option<HashSet<Vec<u8>>>,
     // A text that is repeated is not counted again.
     silent: bool,
 }
@@ -181,11 +183,13 @@ impl Masker<'_> {
                         spans.push(Span { start, end: i });
                     }
                 }
-                None if self
-                    .session
-                    .originals
-                    .keys()
-                    .any(|p| p.as_bytes().starts_with(window)) =>
+                // Only at the end of the text: it may go on.
+                None if window.len() < PLACEHOLDER_MAX
+                    && self
+                        .session
+                        .originals
+                        .keys()
+                        .any(|p| p.as_bytes().starts_with(window)) =>
                 {
                     view.hold(start)
                 }
@@ -239,10 +243,11 @@ impl Masker<'_> {
     }
 
     fn unused_placeholder(&mut self, rule: u16, label: &str) -> String {
+        let taken = self.session.taken.get_or_insert_with(|| bracketed(self.avoid));
         loop {
             let n = bump(&mut self.session.numbered, rule);
             let placeholder = format!("[{label}_{n}]");
-            if !contains(self.avoid, placeholder.as_bytes()) {
+            if !taken.contains(placeholder.as_bytes()) {
                 return placeholder;
             }
         }
@@ -261,17 +266,16 @@ impl Masker<'_> {
     }
 }
 
-fn contains(text: &[u8], needle: &[u8]) -> bool {
-    let first = at(needle, 0);
-    let mut rest = text;
-    while let Some(i) = rest.iter().position(|&b| b == first) {
-        rest = sub(rest, i, rest.len());
-        if rest.starts_with(needle) {
-            return true;
-        }
-        rest = sub(rest, 1, rest.len());
-    }
-    false
+// All of `text` that stands in brackets without others in it, as placeholders do.
+fn bracketed(text: &[u8]) -> HashSet<Vec<u8>> {
+    let opened = text
+        .split_inclusive(|&b| b == b']')
+        .filter(|part| part.ends_with(b"]"));
+    let whole = opened.filter_map(|part| {
+        let from = part.iter().rposition(|&b| b == b'[')?;
+        part.get(from..).filter(|name| name.len() <= PLACEHOLDER_MAX)
+    });
+    whole.map(<[u8]>::to_vec).collect()
 }
 
 /// One text that comes in pieces: a message's content, a tool call's arguments. What no rule can match any more is let

@@ -66,7 +66,11 @@ impl Events {
                 return out;
             }
         }
-        self.waiting = sub(&waiting, taken, waiting.len()).to_vec();
+        self.waiting = match taken {
+            // An event that comes in many pieces is not copied with each of them.
+            0 => waiting,
+            _ => sub(&waiting, taken, waiting.len()).to_vec(),
+        };
         if last {
             let rest = core::mem::take(&mut self.waiting);
             if !rest.is_empty() {

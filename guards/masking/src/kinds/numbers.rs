@@ -3,12 +3,14 @@
 
 use super::tables::{card, CALLING_CODES, IBAN_LENGTHS, NATIONAL_IDS};
 use super::Span;
-use crate::bytes::{at, before, starts_word, sub, word};
+use crate::bytes::{at, before, contains_ignore_case, starts_word, sub, word};
 use crate::view::View;
 
 const MAX_GROUPS: usize = 8;
 const MAX_DIGITS: usize = 24;
 const WORDS_WITHIN: usize = 28;
+// The fewest digits of any kind.
+const SHORTEST: usize = 6;
 
 /// Words that say that a long number is a time.
 const TIME_WORDS: [&[u8]; 14] = [
@@ -186,9 +188,7 @@ impl<'t> Number<'t> {
 
     fn after_word(&self, words: &[&[u8]]) -> bool {
         let head = sub(self.text, self.start.saturating_sub(WORDS_WITHIN), self.start);
-        words
-            .iter()
-            .any(|w| head.windows(w.len()).any(|h| h.eq_ignore_ascii_case(w)))
+        words.iter().any(|w| contains_ignore_case(head, w))
     }
 }
 
@@ -210,24 +210,23 @@ pub fn luhn(digits: &[u8]) -> bool {
     sum.rem_euclid(10) == 0
 }
 
-/// True when the number at `i` is too short for any kind and nothing continues it: most numbers of code and prose.
+/// True when the number at `i`, with all its groups, has too few digits for any kind: most numbers of code and prose.
 pub fn short(view: &View, i: usize) -> bool {
     let text = view.text;
-    let mut j = i;
-    while at(text, j).is_ascii_digit() {
-        j += 1;
-        if j - i >= 6 {
-            return false;
-        }
-    }
-    if j + 2 > text.len() && !view.whole || before(text, i).is_ascii_uppercase() {
+    if matches!(before(text, i), b'A'..=b'Z' | b'+') {
         return false;
     }
-    let then = at(text, j + 1);
-    match at(text, j) {
-        b')' => false,
-        b' ' | b'.' | b'-' => !(then.is_ascii_digit() || then == b'('),
-        _ => true,
+    let (mut j, mut digits) = (i, 0);
+    loop {
+        match at(text, j) {
+            b'0'..=b'9' => digits += 1,
+            b' ' | b'.' | b'-' | b'(' | b')' => {}
+            _ => return j < text.len() || view.whole,
+        }
+        j += 1;
+        if digits >= SHORTEST || j - i >= 2 * SHORTEST {
+            return false;
+        }
     }
 }
 
@@ -315,10 +314,15 @@ fn national_id(
     closed: bool,
     hold: usize,
 ) -> Option<Span> {
+    let length = 1_u32 << n.digits().len();
     for (bit, id) in NATIONAL_IDS.iter().enumerate() {
         let bit = 1_u32 << bit;
         let letters = matches!(id.country, "gb" | "es" | "sg" | "cn");
-        if countries & bit == 0 || !(letters || (closed && open_left)) || !(id.check)(n) {
+        if id.digits & length == 0
+            || countries & bit == 0
+            || !(letters || (closed && open_left))
+            || !(id.check)(n)
+        {
             continue;
         }
         let before_letters = match id.country {

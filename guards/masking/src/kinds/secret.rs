@@ -1,7 +1,9 @@
 //! API keys known by their prefix, JWTs, private keys, and credentials known by the name they are assigned to.
 
 use super::Span;
-use crate::bytes::{at, before, ends_with_ignore_case, skip_escape, starts_word, sub, word};
+use crate::bytes::{
+    at, before, contains_ignore_case, ends_with_ignore_case, skip_escape, starts_word, sub, word,
+};
 use crate::view::View;
 
 /// The longest private key block that is one match.
@@ -302,7 +304,7 @@ pub fn find_http(view: &View, start: usize, basic: bool) -> Option<Span> {
     let value = sub(text, start, end);
     let authorization = || {
         let head = sub(text, name.saturating_sub(24), name);
-        head.windows(13).any(|w| w.eq_ignore_ascii_case(b"authorization"))
+        contains_ignore_case(head, b"authorization")
     };
     let fits = if basic {
         value.len() >= 12 && authorization()
@@ -491,16 +493,15 @@ fn placeholder(value: &[u8]) -> bool {
         b"${",
         b"{{",
     ];
-    let mut seen = [false; 256];
+    // A bit per byte value.
+    let mut seen = [0_u64; 4];
     for &b in value {
-        if let Some(slot) = seen.get_mut(b as usize) {
-            *slot = true;
+        if let Some(word) = seen.get_mut(usize::from(b / 64)) {
+            *word |= 1 << (b % 64);
         }
     }
-    let distinct = seen.iter().filter(|s| **s).count();
-    let fake = WORDS
-        .iter()
-        .any(|w| value.windows(w.len()).any(|v| v.eq_ignore_ascii_case(w)));
+    let distinct: u32 = seen.iter().map(|word| word.count_ones()).sum();
+    let fake = WORDS.iter().any(|w| contains_ignore_case(value, w));
     let name = [
         "password",
         "secret",

@@ -161,6 +161,8 @@ pub const CARD_PREFIXES: [(u32, u32, &[usize]); 14] = [
 pub struct NationalId {
     /// ISO 3166 code in lower case, as in `countries`.
     pub country: &'static str,
+    /// How many digits it has: a bit per number.
+    pub digits: u32,
     /// True when the number, as written, is one of that country's.
     pub check: fn(&Number) -> bool,
 }
@@ -169,42 +171,52 @@ pub struct NationalId {
 pub const NATIONAL_IDS: [NationalId; 10] = [
     NationalId {
         country: "th",
+        digits: 1 << 13,
         check: thai,
     },
     NationalId {
         country: "us",
+        digits: 1 << 9,
         check: social_security,
     },
     NationalId {
         country: "gb",
+        digits: 1 << 6,
         check: national_insurance,
     },
     NationalId {
         country: "es",
+        digits: 1 << 7 | 1 << 8,
         check: spanish,
     },
     NationalId {
         country: "sg",
+        digits: 1 << 7,
         check: singapore,
     },
     NationalId {
         country: "br",
+        digits: 1 << 11,
         check: brazilian,
     },
     NationalId {
         country: "in",
+        digits: 1 << 12,
         check: aadhaar,
     },
     NationalId {
         country: "cn",
+        digits: 1 << 17 | 1 << 18,
         check: chinese,
     },
     NationalId {
         country: "kr",
+        digits: 1 << 13,
         check: korean,
     },
     NationalId {
         country: "fr",
+        digits: 1 << 15,
         check: french,
     },
 ];
@@ -223,11 +235,8 @@ fn thai(n: &Number) -> bool {
     if !(n.bare() && n.shape(&[13]) || n.shape(&[1, 4, 5, 2, 1])) || !(1..=8).contains(&digit(d, 0)) {
         return false;
     }
-    if n.bare() && n.after_time_word() {
-        return false;
-    }
     let sum = weighted(d.get(..12).unwrap_or(&[]), (2..=13).rev());
-    (11 - sum % 11) % 10 == digit(d, 12)
+    (11 - sum % 11) % 10 == digit(d, 12) && !(n.bare() && n.after_time_word())
 }
 
 // AAA-GG-SSSS: no area 000, 666 or 9xx, no group 00, no serial 0000.
@@ -375,7 +384,7 @@ pub fn card(digits: &[u8]) -> bool {
     let prefix = |len: usize| digits.iter().take(len).fold(0_u32, |v, &x| v * 10 + u32::from(x));
     let known = CARD_PREFIXES.iter().any(|&(from, to, lengths)| {
         let width = from.ilog10() as usize + 1;
-        (from..=to).contains(&prefix(width)) && lengths.contains(&digits.len())
+        lengths.contains(&digits.len()) && (from..=to).contains(&prefix(width))
     });
     known && luhn(digits) && digits.iter().any(|&x| Some(&x) != digits.first())
 }
