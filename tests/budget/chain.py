@@ -209,10 +209,10 @@ class Chain:
             found: list[Any] = json.load(answer)["data"]["result"]
         return found
 
-    def uptime(self) -> int:
-        """Envoy's uptime as Prometheus has it; 0 while it has none."""
-        shown = self.query("envoy_server_uptime")
-        return int(shown[0]["value"][1]) if shown else 0
+    def started(self) -> float:
+        """When Envoy started, in Unix seconds as Prometheus has it, to some two seconds; 0 while it has none."""
+        shown = self.query("timestamp(envoy_server_uptime) - envoy_server_uptime")
+        return float(shown[0]["value"][1]) if shown else 0
 
     def scraped(self) -> None:
         """Wait until Prometheus shows what Envoy counts, and Envoy counts no more."""

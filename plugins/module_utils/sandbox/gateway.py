@@ -145,8 +145,8 @@ def _usage_log() -> dict[str, Any]:
                 "log_name": "usage",
                 "transport_api_version": "V3",
                 "grpc_service": {"envoy_grpc": {"cluster_name": USAGE_CLUSTER}},
-                "buffer_flush_interval": "0.05s",
-                "buffer_size_bytes": 16384,
+                # Unbuffered: a debit that waits lets a client's next request pass on a quota that is spent.
+                "buffer_size_bytes": 0,
                 "filter_state_objects_to_log": ["wasm.ai_log"],
             },
         },
