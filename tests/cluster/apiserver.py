@@ -160,6 +160,8 @@ class ControlPlane:
             "kube-controller-manager", self.programs / "kube-controller-manager", as_admin,
             f"--service-account-private-key-file={key}", "--use-service-account-credentials=false",
             "--secure-port=0", "--leader-elect=false", f"--root-ca-file={self.directory / 'apiserver.crt'}",
+            # On a busy machine the stand-in for the kubelet is late with its lease; nothing brings its pods back.
+            "--node-monitor-grace-period=1h",
         )  # fmt: skip
         self._run(
             "kube-scheduler", self.programs / "kube-scheduler", as_admin, "--secure-port=0", "--leader-elect=false"
