@@ -11,6 +11,8 @@ from .store import GatewayProcess, Head
 
 #: Samples may reach the metrics API late: whatever changed in this many seconds before the last tick is read again.
 OVERLAP = 300
+#: So long after its sample the metrics API still answers with a counter.
+LOOKBACK = 300
 #: A process's start, computed from its uptime, may wander by this much (Envoy updates the uptime every 5 s).
 UPTIME_JITTER = 10
 
@@ -106,7 +108,7 @@ def process_name(process: Process) -> str:
 def _last_before_gap(moments: Sequence[int], at: int) -> Iterator[int]:
     """Where scrapes were missed or are overdue: the last second before, when the process could still be read."""
     gaps = [later - earlier for earlier, later in pairwise(moments)]
-    usual = min(gaps, default=0)
+    usual = min(LOOKBACK * 2000 // 3, *gaps) if gaps else 0  # a gap that no counter can be read across is one too
     for moment, gap in zip(moments, [*gaps, at * 1000 - moments[-1]], strict=True):
         if 2 * gap > 3 * usual or (gap >= usual and moment == moments[-1]):
             yield -(-moment // 1000)

@@ -21,6 +21,8 @@ ZONE = ZoneInfo("Asia/Bangkok")
 #: Ten minutes before December in Bangkok.
 BEGIN = int(datetime(2026, 11, 30, 23, 50, tzinfo=ZONE).timestamp())
 WORST_REQUEST = 1000
+#: Envoy renews its uptime every 5 s, so two starts less than this apart cannot be told from one: docs/budget.md.
+SHORTEST_LIFE = 11
 KINDS = 6
 
 #: USD per token: input, cache read, cache write, output, estimated input, estimated output
@@ -98,6 +100,7 @@ class Request:
     scraped: int | None = None
     lost: bool = False
     stamp: int = 0
+    forgotten: bool = False  # its debit went with a flush: only a counter can tell of it now
 
     @property
     def cost(self) -> Fraction:
@@ -182,6 +185,8 @@ class World:
         for request in self.requests:
             if request.scraped is None and not request.lost:
                 request.lost = True
+                if request.forgotten:  # neither a debit nor a counter is left: nobody can know (see ``rebuild``)
+                    self.muddied.add(request.consumer)
         self.counters = {}
         self.born, self.life = self.now, self.life + 1
 
@@ -212,6 +217,7 @@ class World:
         for request in self.requests:
             if not request.finished and request.held:
                 request.held = 0
+            request.forgotten = request.finished
             if request.lost:
                 self.muddied.add(request.consumer)
         self.replica = {}
