@@ -32,12 +32,15 @@ class Pool:
 
 @dataclass(slots=True)
 class Want:
-    """A consumer that this run looks at. ``own`` is what its own budget leaves for a lease, None without one."""
+    """A consumer that this run looks at. ``own`` is what its own budget leaves for a lease, None without one;
+    ``waiting`` are tokens that are reserved and not in its balance: held, or debited and not counted yet.
+    """
 
     consumer: str
     balance: int
     worst: int
     own: int | None
+    waiting: int
     need: int
     pools: tuple[str, ...]
     allowed: bool = True

@@ -134,6 +134,7 @@ def _export(options: argparse.Namespace) -> int:
 
 def _import(options: argparse.Namespace) -> int:
     settings, store = _open(options)
+    store.open_ledger()
     logs.log("imported", consumers=transfer.import_(store, sys.stdin, settings.site))
     return 0
 

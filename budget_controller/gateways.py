@@ -34,6 +34,8 @@ class Gateways:
         Also learns the processes. Returned beside: when processes restarted (the first second of the new life).
         """
         cursor = self._head.cursor
+        for known in self._head.processes.values():
+            known.lives = _still_read(known.lives, (cursor - OVERLAP) * 1000)
         samples = self._source.uptimes(cursor - OVERLAP, at)
         for process, seen in samples.items():
             self._learn(process_name(process), seen)
@@ -79,7 +81,7 @@ class Gateways:
             elif moment <= known.seen:
                 continue
             elif known.seen and (uptime < known.uptime or start > known.started + UPTIME_JITTER):
-                known.lives = [*known.lives[-3:], [moment, self._next_process()]]
+                known.lives.append([moment, self._next_process()])
                 self.restarts += 1
                 changed = True
             if changed or not known.seen:
@@ -98,6 +100,11 @@ class Gateways:
             known = self._head.processes[name] = GatewayProcess([[0, self._next_process()]])
             self.unsaved = True
         return str(next((number for since, number in reversed(known.lives) if since <= step * 1000), known.lives[0][1]))
+
+
+def _still_read(lives: list[list[int]], after: int) -> list[list[int]]:
+    """The lives that a counter as of a moment beyond ``after`` (ms) may belong to, however many they are."""
+    return lives[max((index for index, (since, _) in enumerate(lives) if since <= after), default=0) :]
 
 
 def process_name(process: Process) -> str:

@@ -82,10 +82,9 @@ def rebuild(  # noqa: PLR0913, PLR0917
 
     What only Redis knew cannot come back: debits that never reached a counter, and thereby ``(unattributed)``.
     """
-    store.clear()
     begin = min(periods.start(now, "month", zone) for zone in config.zones()) - 7 * 86_400
-    head = Head(cursor=begin, rebuilding=True)
-    store.commit(Batch(head=head))
+    head = Head(cursor=begin)
+    store.start_over(head)
     work = _Tick(config, store, source, head, begin, progress)
     work.baseline()
     hops = [*range(begin + hop, now, hop), now]
@@ -230,6 +229,8 @@ class _Tick:
                 ledger.debit(page, row.left, row.balance, row.held, step, booking)
                 left = row.balance or 0
             ledger.count(page, usage.get(name, {}), step, find, self._unknown_rate(path), zone, booking)
+            if self.head.rebuilding:  # the debits of what is counted now went with the old ledger
+                page.surplus.clear()
             if found is not None or not page.worst:
                 page.worst = found.worst if found else self._unknown_rate(path)
             page.path = path
@@ -266,16 +267,17 @@ class _Tick:
         self.looked.add(name)
         user = name.partition(".")[2]
         budget = found.group.budget_of(user) if found else None
-        own = None
+        own, waiting = None, page.reserved(0)
         if budget:
             own = available(budget, self.at) - ledger.spent(page, self.at, budget.period, budget.zone)
-            own -= (page.reserved(0)) * page.worst
+            own -= waiting * page.worst
         self.wants.append(
             allocation.Want(
                 consumer=name,
                 balance=balance,
                 worst=page.worst,
                 own=own,
+                waiting=waiting,
                 need=page.need,
                 pools=found.pools if found else (),
                 allowed=found is not None and found.allowed(user),
@@ -303,7 +305,7 @@ class _Tick:
                 found[name].contended = crowded[name]
         for want in self.wants:
             for name in want.pools:
-                found[name].idle -= want.usable * want.worst
+                found[name].idle -= (want.usable + want.waiting) * want.worst
         for pool in found.values():
             pool.idle = max(0, pool.idle)
         return found

@@ -76,6 +76,7 @@ for _ = 1, tonumber(take()) do redis.call('HSET', take(), take(), take()) end
 for _ = 1, tonumber(take()) do redis.call('HSETNX', 'budget:alerts', take(), take()) end
 for _ = 1, tonumber(take()) do redis.call('SADD', take(), take()) end
 for _ = 1, tonumber(take()) do redis.call('SREM', take(), take()) end
+for _ = 1, tonumber(take()) do redis.call('UNLINK', take()) end
 return moves
 """
 
@@ -134,7 +135,9 @@ class Move:
 
 @dataclass(slots=True)
 class Batch:
-    """One atomic change of the ledger. ``targets``: (field, three scopes) that moves are added up under."""
+    """One atomic change of the ledger. ``targets``: (field, three scopes) that moves are added up under; ``drops``: keys
+    to forget.
+    """
 
     pages: list[tuple[str, str, int | None]] = field(default_factory=list)
     targets: list[tuple[str, tuple[str, str, str]]] = field(default_factory=list)
@@ -144,6 +147,7 @@ class Batch:
     alerts: list[tuple[str, str]] = field(default_factory=list)
     members: list[tuple[str, str]] = field(default_factory=list)
     leavers: list[tuple[str, str]] = field(default_factory=list)
+    drops: list[str] = field(default_factory=list)
     head: Head | None = None
 
     def add(self, scope: str, name: str, amount: int) -> None:
@@ -301,23 +305,24 @@ class Store:
             args.append(len(rows))
             for row in cast("Sequence[tuple[Any, ...]]", rows):
                 args += row
+        args += (len(batch.drops), *batch.drops)
         if any(abs(amount) > _MAX_INT // 2 for _, _, amount in adds):
             raise StoreError("an amount is larger than the ledger can count")
         moved = self._call(self._commit, args=args)
         self._token = token
         return cast("list[int]", moved)
 
-    def clear(self) -> None:
-        """Forget the ledger, not the balances; only ``rebuild`` and ``import`` do this. The head goes first, so that
-        what a crash leaves is known to be no ledger, and other controllers' writes are refused.
+    def start_over(self, head: Head) -> None:
+        """Forget the ledger, not the balances; only ``rebuild`` and ``import`` do this, and end by storing HEAD as not
+        rebuilding any more. HEAD goes first: what a crash leaves is known to be no ledger, and as every write here
+        names the one before, two controllers cannot clear away each other's work.
         """
-        self._call(self._redis.unlink, "budget:token", "budget:head", "budget:open", "budget:prints")
-        self._token = ""
+        head.rebuilding = True
+        self.commit(Batch(head=head, drops=["budget:open", "budget:prints"]))
         for kind in ("page", "left", "pool", "members"):
             names = self._scan(kind)
             for start in range(0, len(names), CHUNK):
-                keys = [f"budget:{kind}:{name}" for name in names[start : start + CHUNK]]
-                self._call(self._redis.unlink, *keys)
+                self.commit(Batch(drops=[f"budget:{kind}:{name}" for name in names[start : start + CHUNK]]))
 
     def scan_consumers(self) -> list[str]:
         """Every consumer that has a page."""

@@ -55,9 +55,7 @@ def import_(store: Store, lines: Iterable[str], site: str) -> int:
         pages = {d["consumer"]: Page.load(json.dumps(d["page"])) for d in rest if "consumer" in d}
     except (ValueError, KeyError, IndexError, TypeError) as error:
         raise ControllerError(f"this is not an exported ledger: {error!r}") from error
-    store.clear()
-    head.rebuilding = True  # until all of it is there
-    store.commit(Batch(head=head))
+    store.start_over(head)
     for scope, fields in pools.items():
         store.commit(Batch(adds={(scope, name): amount for name, amount in fields.items()}))
     names = sorted(pages)

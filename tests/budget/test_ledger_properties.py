@@ -6,7 +6,8 @@ import json
 from fractions import Fraction
 
 import pytest
-from directed import DIRECTED, play
+from directed import DIRECTED, Steps, play
+from found import FOUND
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 from machine import PICO, Ledger
@@ -61,35 +62,7 @@ def test_a_life_too_short_to_be_seen(redis_port: int) -> None:
     ledger.redis.close()
 
 
-def test_a_rebuild_reads_before_every_gap(redis_port: int) -> None:
-    """Even when no two scrapes are closer than a counter stays readable: the last one before a restart is read."""
-
-    def steps(ledger: Ledger) -> None:
-        ledger.time_passes(seconds=700)
-        ledger.traffic_during_a_run(call=1, who="atlas.alice", times=1)
-        ledger.gateway_restarts(scraped_before=True, after=400)
-        ledger.redis_is_flushed(sure=0)
-        ledger.controller_runs(skew=0)
-
-    play(redis_port, steps)
-
-
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="open: booked twice, docs/budget.md, Known gaps")
-def test_three_short_lives_and_a_fail_over_during_a_run(redis_port: int) -> None:
-    """What random search found and nobody has explained yet; kept so that a fix shows itself."""
-
-    def steps(ledger: Ledger) -> None:
-        ledger.scraped(after=15)
-        ledger.gateway_restarts(after=400, scraped_before=False)
-        ledger.many_requests(times=40, who="atlas.dave")
-        ledger.many_requests(times=28, who="atlas.carol")
-        ledger.scraped(after=1)
-        ledger.two_controllers(call=19, later=False)
-        ledger.gateway_restarts(after=1, scraped_before=True)
-        ledger.gateway_restarts(after=400, scraped_before=True)
-        ledger.many_requests(times=28, who="atlas.carol")
-        ledger.fail_over_during_a_run(call=21)
-        ledger.gateway_restarts(after=20, scraped_before=False)
-        ledger.gateway_restarts(after=20, scraped_before=True)
-
+@pytest.mark.parametrize("steps", FOUND, ids=lambda steps: steps.__name__)
+def test_a_sequence_that_random_search_found(redis_port: int, steps: Steps) -> None:
+    """Each broke the books once."""
     play(redis_port, steps)

@@ -218,6 +218,9 @@ class World:
             if not request.finished and request.held:
                 request.held = 0
             request.forgotten = request.finished
+            if request.debited and request.scraped is None and not request.lost:
+                self.lost_debits[request.consumer] += request.reported
+                request.debited = False
             if request.lost:
                 self.muddied.add(request.consumer)
         self.replica = {}
