@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
-from . import periods
+from . import ahead, periods
 from .sources import METERS, Process, Shard, Source
 from .store import GatewayProcess, Head
 
@@ -15,6 +15,13 @@ OVERLAP = 300
 LOOKBACK = 300
 #: A process's start, computed from its uptime, may wander by this much (Envoy updates the uptime every 5 s).
 UPTIME_JITTER = 10
+#: Up to so many shards are not worth a process of their own: one of the site's Projects, one of strangers.
+FEW_SHARDS = 2
+
+#: Consumer -> series key (``<life>|<model>``) -> counters
+Usage = dict[str, dict[str, list[int]]]
+#: The next id of a life, and the processes known
+GatewayProcesses = tuple[int, dict[str, GatewayProcess]]
 
 
 class Gateways:
@@ -50,9 +57,26 @@ class Gateways:
             steps.update(_last_before_gap([moment for moment, _ in seen], at))
         return [*sorted(step for step in steps if cursor < step < at), at], restarted
 
-    def read(self, shard: Shard, step: int, since: int | None) -> dict[str, dict[str, list[int]]]:
+    def read_each(self, shards: Sequence[Shard], step: int, since: int | None) -> Iterator[tuple[Shard, Usage]]:
+        """``read`` for each shard. Many are read by another process, which is one shard ahead of the caller."""
+        if len(shards) <= FEW_SHARDS:
+            for shard in shards:
+                yield shard, self.read(shard, step, since)
+            return
+
+        def reading() -> Iterator[tuple[Usage, GatewayProcesses]]:
+            self._source.disconnect()  # the parent's connections are its own
+            for shard in shards:
+                yield self.read(shard, step, since), (self._head.next_process, self._head.processes)
+
+        for shard, (usage, (following, processes)) in zip(shards, ahead.produce(reading), strict=True):
+            if following != self._head.next_process:
+                self._head.next_process, self._head.processes, self.unsaved = following, processes, True
+            yield shard, usage
+
+    def read(self, shard: Shard, step: int, since: int | None) -> Usage:
         """Consumer -> series key (``<life>|<model>``) -> counters, -1 where nothing changed since ``since``."""
-        usage: dict[str, dict[str, list[int]]] = {}
+        usage: Usage = {}
         lives: dict[Process, str] = {}
         width = len(METERS)
         for meter in range(width):

@@ -88,15 +88,16 @@ class Page:
         )
 
     @classmethod
-    def load(cls, text: str | bytes) -> Page:
+    def load(cls, text: str) -> Page:
         """A stored page; raises ValueError when it is none."""
-        version, path, *rest = json.loads(text)
+        version, path, *rest = _decode(text)
         if version != 1:
             raise ValueError(f"a page of version {version}")
         return cls(Path(*path), *rest)
 
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
+_decode = json.JSONDecoder().decode
 
 
 class Entry(NamedTuple):
@@ -202,8 +203,12 @@ def _gains(seen: dict[str, list[int]], key: str, values: list[int]) -> list[int]
     if before is None:
         seen[key] = gained = [value if value > 0 else 0 for value in values]
         return gained
-    gained = [now - last if now >= last else max(0, now) for now, last in zip(values, before, strict=True)]
-    seen[key] = [last if now < 0 else now for now, last in zip(values, before, strict=True)]
+    gained = [0, 0, 0, 0, 0, 0]
+    for kind, now in enumerate(values):
+        if now >= 0:
+            last = before[kind]
+            gained[kind] = now - last if now >= last else now
+            before[kind] = now
     return gained
 
 

@@ -197,8 +197,7 @@ class _Tick:
         since: int | None = before - OVERLAP
         if any(before - OVERLAP < moment <= step for moment in restarted):
             since = None  # a counter that restarted may show the same number again: read all of them
-        for shard in self._shards():
-            usage = self.gateways.read(shard, step, since)
+        for shard, usage in self.gateways.read_each(list(self._shards()), step, since):
             names = list(usage)
             counted.update(names)
             if extra is not None:

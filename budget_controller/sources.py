@@ -63,6 +63,9 @@ class Shard:
 class Source(Protocol):
     """What a run needs to know about usage."""
 
+    def disconnect(self) -> None:
+        """Open new connections from here on: this process is a fork, and the open ones are its parent's."""
+
     def clock(self) -> int:
         """The metrics API's own time, in seconds."""
 
@@ -98,6 +101,10 @@ class Prometheus:
             timeout=urllib3.Timeout(connect=5, read=timeout), retries=urllib3.Retry(2, redirect=0)
         )
 
+    def disconnect(self) -> None:
+        """See Source."""
+        self._http.clear()
+
     def clock(self) -> int:
         """See Source."""
         for value in self._stream("time()", None):
@@ -128,7 +135,7 @@ class Prometheus:
             if len(elements) != text.count('{"metric":'):
                 for element in _parsed(text):
                     labels = element["metric"]
-                    consumer, model = labels.get("ai_consumer", ""), labels.get("ai_model", "")
+                    consumer, model = (_one_line(labels.get(name, "")) for name in ("ai_consumer", "ai_model"))
                     yield _process(labels), consumer, model, _integer(element["value"][1], (consumer, model))
                 continue
             for consumer, model, rest, number in elements:
@@ -214,6 +221,11 @@ def _parsed(text: str) -> list[Any]:
 
 def _process(labels: Mapping[str, str]) -> Process:
     return tuple(sorted((k, v) for k, v in labels.items() if k != "__name__" and k not in _OWN_LABELS))
+
+
+def _one_line(name: str) -> str:
+    """A name as it is kept: providers choose their models' names, and the ledger's writes are lines."""
+    return " ".join(name.splitlines())
 
 
 def _integer(text: object, what: object) -> int:

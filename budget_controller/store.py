@@ -33,10 +33,10 @@ HOLD_PREFIX = "chat_hold:"
 CHUNK = 1000
 _MAX_INT = 2**63 - 1
 
-_COMMIT = """
+# Many values travel as one text, one a line: a packed list costs redis-py a microsecond or two a value.
+_COMMIT = r"""
 if (redis.call('GET', 'budget:token') or '') ~= ARGV[1] then return redis.error_reply('SUPERSEDED') end
-local i, quota = 5, ARGV[4]
-local function take() i = i + 1; return ARGV[i - 1] end
+local quota, take = ARGV[4], ARGV[5]:gmatch('([^\n]*)\n')
 redis.call('SET', 'budget:token', ARGV[2])
 if ARGV[3] ~= '' then redis.call('SET', 'budget:head', ARGV[3]) end
 for _ = 1, tonumber(take()) do
@@ -64,7 +64,7 @@ for m = 1, tonumber(take()) do
     redis.call('INCRBY', key, string.format('%d', delta))
     redis.call('INCRBY', 'budget:left:' .. consumer, string.format('%d', delta))
   end
-  moves[m] = delta
+  moves[m] = string.format('%d', delta)
 end
 for _, t in ipairs(targets) do
   if t.moved ~= 0 then
@@ -77,7 +77,18 @@ for _ = 1, tonumber(take()) do redis.call('HSETNX', 'budget:alerts', take(), tak
 for _ = 1, tonumber(take()) do redis.call('SADD', take(), take()) end
 for _ = 1, tonumber(take()) do redis.call('SREM', take(), take()) end
 for _ = 1, tonumber(take()) do redis.call('UNLINK', take()) end
-return moves
+return table.concat(moves, '\n')
+"""
+
+_ROWS = r"""
+local keys, found = {}, {}
+for name in ARGV[2]:gmatch('([^\n]*)\n') do
+  for _, kind in ipairs({'budget:page:', 'budget:left:', ARGV[1], 'chat_hold:'}) do keys[#keys + 1] = kind .. name end
+end
+for i, value in ipairs(redis.call('MGET', unpack(keys))) do
+  found[i] = value and (i % 4 == 1 or value:match('^-?%d+$')) and value or ''
+end
+return table.concat(found, '\n')
 """
 
 
@@ -117,7 +128,7 @@ class Row:
     """What is stored of one consumer; None is what is not there. A balance that is no integer counts as absent."""
 
     consumer: str
-    page: bytes | None
+    page: str | None
     left: int | None
     balance: int | None
     held: int
@@ -135,8 +146,8 @@ class Move:
 
 @dataclass(slots=True)
 class Batch:
-    """One atomic change of the ledger. ``targets``: (field, three scopes) that moves are added up under; ``drops``: keys
-    to forget.
+    """One atomic change of the ledger. ``targets``: (field, three scopes) that moves are added up under; ``drops``:
+    keys to forget.
     """
 
     pages: list[tuple[str, str, int | None]] = field(default_factory=list)
@@ -182,6 +193,7 @@ class Store:
         self._quota = quota_prefix
         self._tokens = tokens
         self._commit = client.register_script(_COMMIT)
+        self._rows = client.register_script(_ROWS)
         self._token = ""
 
     @classmethod
@@ -215,15 +227,12 @@ class Store:
         found: list[Row] = []
         for start in range(0, len(consumers), CHUNK):
             names = consumers[start : start + CHUNK]
-            keys = [
-                key
-                for name in names
-                for key in (f"budget:page:{name}", f"budget:left:{name}", self._quota + name, HOLD_PREFIX + name)
-            ]
-            values = self._call(self._redis.mget, keys)
+            values = self._call(self._rows, args=(self._quota, _lines(names))).decode().split("\n")
             found += [
-                Row(name, values[i], _int(values[i + 1]), _int(values[i + 2]), max(0, _int(values[i + 3]) or 0))
-                for name, i in zip(names, range(0, len(values), 4), strict=True)
+                Row(name, page or None, _int(left), _int(balance), max(0, _int(held) or 0))
+                for name, page, left, balance, held in zip(
+                    names, values[::4], values[1::4], values[2::4], values[3::4], strict=True
+                )
             ]
         return found
 
@@ -282,35 +291,29 @@ class Store:
 
     def commit(self, batch: Batch) -> list[int]:
         """Write the batch; returns by how much each move really changed its balance. All or nothing."""
-        token = self._tokens()
-        args: list[Any] = [
-            self._token,
-            token,
-            "" if batch.head is None else json.dumps(head_to(batch.head)),
-            self._quota,
-        ]
-        args.append(len(batch.pages))
-        for consumer, page, left in batch.pages:
-            args += (consumer, page, "" if left is None else left)
-        args.append(len(batch.targets))
-        for name, scopes in batch.targets:
-            args += (name, *scopes)
-        args.append(len(batch.moves))
-        for move in batch.moves:
-            args += (move.consumer, move.delta, move.target + 1)
-            if move.delta >= 0:
-                args.append(move.usable)
         adds = [(scope, name, amount) for (scope, name), amount in batch.adds.items() if amount]
-        for rows in (adds, batch.fields, batch.alerts, batch.members, batch.leavers):
-            args.append(len(rows))
-            for row in cast("Sequence[tuple[Any, ...]]", rows):
-                args += row
-        args += (len(batch.drops), *batch.drops)
         if any(abs(amount) > _MAX_INT // 2 for _, _, amount in adds):
             raise StoreError("an amount is larger than the ledger can count")
-        moved = self._call(self._commit, args=args)
+        values: list[object] = [len(batch.pages)]
+        for consumer, page, left in batch.pages:
+            values += (consumer, page, "" if left is None else left)
+        values.append(len(batch.targets))
+        for name, scopes in batch.targets:
+            values += (name, *scopes)
+        values.append(len(batch.moves))
+        for move in batch.moves:
+            values += (move.consumer, move.delta, move.target + 1)
+            if move.delta >= 0:
+                values.append(move.usable)
+        for rows in (adds, batch.fields, batch.alerts, batch.members, batch.leavers):
+            values.append(len(rows))
+            for row in cast("Sequence[tuple[object, ...]]", rows):
+                values += row
+        values += (len(batch.drops), *batch.drops)
+        token, head = self._tokens(), "" if batch.head is None else json.dumps(head_to(batch.head))
+        moved = self._call(self._commit, args=(self._token, token, head, self._quota, _lines(values)))
         self._token = token
-        return cast("list[int]", moved)
+        return [int(delta) for delta in moved.split()]
 
     def start_over(self, head: Head) -> None:
         """Forget the ledger, not the balances; only ``rebuild`` and ``import`` do this, and end by storing HEAD as not
@@ -351,8 +354,18 @@ class Store:
             raise StoreError(f"Redis cannot be reached: {error}") from error
 
 
-def _int(value: bytes | None) -> int | None:
+def _int(value: str | bytes | None) -> int | None:
     try:
-        return None if value is None else int(value)
+        return int(value) if value else None
     except ValueError:
         return None
+
+
+def _lines(values: Iterable[object]) -> str:
+    """One value a line. Raises StoreError when one has a line break of its own: scripts would read two."""
+    texts = [str(value) for value in values]
+    joined = "\n".join(texts) + "\n" if texts else ""
+    if joined.count("\n") != len(texts):
+        broken = next(text for text in texts if "\n" in text)
+        raise StoreError(f"a line break in {broken!r}")
+    return joined

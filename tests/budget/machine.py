@@ -337,5 +337,7 @@ class Ledger(RuleBasedStateMachine):
             members = [
                 json.loads(self.redis.get(f"budget:page:{w}") or b"null") for w in CONSUMERS if scope in ABOVE[w]
             ]
-            now = self._month().decode()
-            assert int(stored.get(f"s:{now}".encode(), 0)) == sum(page[8].get(now, 0) for page in members), scope
+            last = month(self._cursor() - 86_400 * int(day(self._cursor())[-2:]))
+            for period in (self._month().decode(), last):
+                booked = sum(page[8].get(period, 0) for page in members)
+                assert int(stored.get(f"s:{period}".encode(), 0)) == booked, (scope, period)

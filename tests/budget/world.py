@@ -166,10 +166,16 @@ class World:
         if request.held:
             self._hold(request.consumer, -request.held)
         if request.reported:
+            # After a flush, and before the next run, there is no balance to compare the debit with.
+            request.debited = bool(self.redis.exists(f"budget:left:{request.consumer}"))
+            request.forgotten = not request.debited
             self.redis.decrby(f"chat_quota:{request.consumer}", request.reported)
-            request.debited = True
+            if request.forgotten:
+                self.lost_debits[request.consumer] += request.reported
         if request.life != self.life:
             request.lost = True  # its gateway is gone, and what it counted with it
+            if request.forgotten:
+                self.muddied.add(request.consumer)
             return
         series = (request.consumer, request.model, f"route-{request.reported % 2}")
         row = self.counters.setdefault(series, [0] * KINDS)
@@ -342,6 +348,9 @@ class Feed:
         self.clock = world.clock
         self.uptimes = world.uptimes
         self.totals = world.totals
+
+    def disconnect(self) -> None:
+        """It has no connections."""
 
     def counters(self, meter: int, at: int, since: int | None, shard: Any) -> Iterator[tuple[Any, str, str, int]]:
         before = self.world.sums(since, meter) if since is not None else {}
