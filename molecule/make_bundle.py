@@ -15,6 +15,7 @@ import sys
 import tarfile
 from pathlib import Path
 
+import locks
 import yaml
 from ansible_collections.opsta.ai_gateway.plugins.module_utils import bundle, oci, versions
 
@@ -128,15 +129,23 @@ def write_chart(entry: versions.Entry, app: str, path: Path) -> None:
 
 
 def main() -> None:
-    """Write every file that the lock names, then the checksums."""
+    """Write every file that the locks of today and later name, then the checksums."""
     target, debian = Path(sys.argv[1]), Path(sys.argv[2])
-    lock = versions.load((ROOT / "versions.yml").read_text())
-    apps = yaml.safe_load((ROOT / "versions.yml").read_text())["charts"]
+    for document in locks.documents().values():
+        write_files(versions.load(yaml.safe_dump(document)), document["charts"], target)
+    shutil.copytree(debian, target / "debian", dirs_exist_ok=True)
+    bundle.write_checksums(target)
+
+
+def write_files(lock: versions.Lock, charts: dict[str, dict[str, str]], target: Path) -> None:
+    """Write what a lock names and is not there yet."""
     for entry in lock.entries:
         path = target / entry.file
+        if path.exists():
+            continue
         path.parent.mkdir(parents=True, exist_ok=True)
         if entry.kind == "chart":
-            write_chart(entry, apps[entry.name]["app"], path)
+            write_chart(entry, charts[entry.name]["app"], path)
         elif entry.kind in ("image", "plugin"):
             content = f"stand-in for {entry.source}".encode()
             oci.write_archive(oci.pack_wasm(b"\0asm\x01\0\0\0\0" + bytes([len(content) + 2, 1]) + b"s" + content), path)
@@ -144,8 +153,6 @@ def main() -> None:
             shutil.copy(HELM, path)
         else:
             write_k3s(entry, path)
-    shutil.copytree(debian, target / "debian", dirs_exist_ok=True)
-    bundle.write_checksums(target)
 
 
 def write_k3s(entry: versions.Entry, path: Path) -> None:

@@ -1,9 +1,10 @@
 """The inventory of a molecule scenario: the collection's own, as a person copies and edits it (docs/install.md).
 
-    site_directory.py SCENARIO DIRECTORY BUNDLE NAME=ADDRESS ...
+    site_directory.py SCENARIO DIRECTORY BUNDLE NAME=ADDRESS ... [later NAME=ADDRESS ...]
 
-What differs from inventories/SCENARIO: the hosts' addresses and SSH key, the bundle, a provided certificate (nothing
-here can ask Let's Encrypt), and preflight's limits, which test hosts on one small machine cannot meet.
+Hosts named after `later` are not in the inventory yet; `hosts.whole.yml` beside the directory has them too. What
+differs from inventories/SCENARIO: the hosts' addresses and SSH key, the bundle, a provided certificate (nothing can
+ask Let's Encrypt here), preflight's limits, which test hosts on one small machine cannot meet, and one Redis.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from locks import documents
 
 ROOT = Path(__file__).resolve().parents[1]
 DOMAIN = "ai.example.com"
+BALANCER = "198.18.0.1"  # the bridge's own address (test_hosts.py), where molecule/run starts a load balancer
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -45,7 +48,7 @@ def hosts(inventory: dict[str, Any], addresses: dict[str, str], scenario: Path) 
     return inventory
 
 
-def of_the_test(scenario: str, site: Path, addresses: dict[str, str]) -> dict[str, Any]:
+def of_the_test(scenario: str, site: Path, addresses: dict[str, str], later: dict[str, str]) -> dict[str, Any]:
     """Variables that only the scenario's own plays read."""
     shell = "k3s kubectl exec --stdin --namespace=higress-system redis-0 --container=redis --"
     return {
@@ -54,6 +57,7 @@ def of_the_test(scenario: str, site: Path, addresses: dict[str, str]) -> dict[st
         "test_directory": str(site.parent),
         "test_hosts": [sys.executable, str(ROOT / "molecule/test_hosts.py")],
         "test_addresses": [f"{name}={address}" for name, address in addresses.items()],
+        "test_later_addresses": [f"{name}={address}" for name, address in later.items()],
         "test_vault_password_file": str(site.parent / "vault-password"),
         "test_redis": shell.split(),
     }
@@ -85,6 +89,22 @@ def overrides(site: Path, bundle: Path) -> dict[str, Any]:
     }
 
 
+def with_servers() -> dict[str, Any]:
+    """Variables of a test site with several servers."""
+    # The stand-in for containers has one Redis.
+    return {"k3s_api_endpoint": BALANCER, "redis_mode": "standalone"}
+
+
+def balancer(servers: list[str]) -> str:
+    """The configuration of haproxy in front of servers: the API, and the stand-in's own port for joining."""
+    text = "defaults\n mode tcp\n timeout connect 1s\n timeout client 1h\n timeout server 1h\n retries 3\n"
+    text += " option redispatch 1\n default-server check inter 1s fall 2 rise 1 on-marked-down shutdown-sessions\n"
+    for port in (6443, 9345):
+        text += f"listen port-{port}\n bind {BALANCER}:{port}\n balance roundrobin\n"
+        text += "".join(f" server s{number} {address}:{port}\n" for number, address in enumerate(servers))
+    return text
+
+
 def provider_keys(site: Path) -> dict[str, set[str]]:
     """Names of the provider keys of each Project."""
     specs = [read(path) for path in sorted((site / "projects").glob("*.yml"))]
@@ -107,7 +127,8 @@ def certificate(directory: Path) -> None:
 def main() -> None:
     """Write the site's directory anew."""
     scenario, site, bundle = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
-    addresses = dict(argument.split("=", 1) for argument in sys.argv[4:])
+    now, _, then = " ".join(sys.argv[4:]).partition(" later ")
+    addresses, later = (dict(argument.split("=", 1) for argument in part.split()) for part in (now, then))
     shutil.rmtree(site, ignore_errors=True)
     source = ROOT / "inventories" / scenario
     shutil.copytree(source, site, ignore=shutil.ignore_patterns("state", "secrets.yml"))
@@ -116,9 +137,17 @@ def main() -> None:
         (shutil.copytree if example.is_dir() else shutil.copy)(example, site / name)
     for path in (site / "projects").glob("*.yml"):
         path.write_text(path.read_text().replace(".localhost", f".{DOMAIN}"))
+    whole = hosts(read(source / "hosts.yml"), addresses | later, site.parent)
+    (site.parent / "hosts.whole.yml").write_text(yaml.safe_dump(whole))
     (site / "hosts.yml").write_text(yaml.safe_dump(hosts(read(source / "hosts.yml"), addresses, site.parent)))
     certificate(site.parent)
-    values = overrides(site, bundle) | of_the_test(scenario, site, addresses)
+    for name, document in documents().items():
+        (site.parent / f"versions-{name}.yml").write_text(yaml.safe_dump(document, sort_keys=False))
+    values = overrides(site, bundle) | of_the_test(scenario, site, addresses, later)
+    if later:
+        values |= with_servers()
+        servers = whole["all"]["children"]["k3s_servers"]["hosts"]
+        (site.parent / "haproxy.cfg").write_text(balancer([(addresses | later)[name] for name in servers]))
     (site / "group_vars/all/test_host.yml").write_text(yaml.safe_dump(values))
     password = site.parent / "vault-password"
     password.touch(mode=0o600)

@@ -6,12 +6,14 @@
     test_hosts.py kill|boot|remove SCENARIO NAME ...  pull the plug, switch on again, throw away
     test_hosts.py destroy SCENARIO                    throw all away
 
-`run` makes the namespace with a bridge and no route to anywhere: what is in it cannot reach the outside. A host is
-booted with systemd as its process 1 and is reached by SSH.
+`run` makes the namespace with a bridge; its only way out ends in a wire that nobody answers. Whatever is sent there, by
+a host or by the plays themselves, fails the run: with a bundle nothing is downloaded. A host is booted with systemd as
+its process 1 and is reached by SSH.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
 import os
@@ -31,11 +33,13 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 WORK = ROOT / ".build/molecule"
 BRIDGE, GATEWAY, PREFIX = "aigw0", "198.18.0.1", 24  # the benchmark range of RFC 2544: nobody's addresses
+WIRE = ("aigw-out", "aigw-nobody")
 PACKAGES = (
     "systemd,systemd-sysv,dbus,openssh-server,python3,python3-apt,iproute2,kmod,procps,ca-certificates,"
     "python3-yaml,openssl,redis-server"  # what the k3s stand-in needs
 )
 CLONE_NEWNET = 0x40000000
+ETH_P_IP, PR_SET_CHILD_SUBREAPER = 0x0800, 36
 
 
 def sh(*command: str | Path, check: bool = True) -> str:
@@ -202,13 +206,57 @@ def run(scenario: Scenario, archive: Path, command: list[str]) -> int:
     sh("ip", "link", "add", BRIDGE, "type", "bridge")
     sh("ip", "address", "add", f"{GATEWAY}/{PREFIX}", "dev", BRIDGE)
     sh("ip", "link", "set", BRIDGE, "up")
+    way_out = _way_out()
+    _adopt_orphans()
     scenario.destroy()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        return subprocess.run(command, check=False, env=os.environ | {"TEST_HOSTS_ARCHIVE": str(archive)}).returncode
+        status = subprocess.run(command, check=False, env=os.environ | {"TEST_HOSTS_ARCHIVE": str(archive)}).returncode
     finally:
         if not os.environ.get("KEEP_HOSTS"):
             scenario.destroy()
+            _end_descendants()
+    asked = _asked_for(way_out)
+    if asked:
+        print(f"somebody asked for addresses outside the test network: {', '.join(asked)}", file=sys.stderr)
+    return status or int(bool(asked))
+
+
+def _adopt_orphans() -> None:
+    # What a play leaves behind when it is cut short becomes a child of this process.
+    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
+        sys.exit("this machine does not let a process adopt its orphans (prctl PR_SET_CHILD_SUBREAPER)")
+
+
+def _end_descendants() -> None:
+    children = Path(f"/proc/self/task/{os.getpid()}/children")
+    while pids := [int(pid) for pid in children.read_text().split()]:
+        for pid in pids:
+            _signal(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+
+def _way_out() -> socket.socket:
+    """Make the default route, and return what sees all that is sent along it."""
+    sh("ip", "link", "add", WIRE[0], "type", "veth", "peer", "name", WIRE[1])
+    # Without ARP everything is sent at once, though nobody is there.
+    sh("ip", "link", "set", WIRE[0], "arp", "off", "up")
+    sh("ip", "link", "set", WIRE[1], "up")
+    sh("ip", "route", "add", "default", "dev", WIRE[0])
+    sh("sysctl", "--quiet", "--write", "net.ipv4.ip_forward=1")
+    sniffer = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_IP))
+    sniffer.bind((WIRE[1], ETH_P_IP))
+    sniffer.setblocking(False)
+    return sniffer
+
+
+def _asked_for(sniffer: socket.socket) -> list[str]:
+    """Sender and target of the packets that went out, each pair once."""
+    pairs = set()
+    with contextlib.suppress(BlockingIOError):
+        while packet := sniffer.recv(2048):
+            pairs.add(f"{socket.inet_ntoa(packet[12:16])} -> {socket.inet_ntoa(packet[16:20])}")
+    return sorted(pairs)
 
 
 def _name_built_in_modules(root: Path) -> None:
