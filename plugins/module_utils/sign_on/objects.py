@@ -73,7 +73,8 @@ def _upstreams(deployment: Deployment) -> Upstreams:
 def _object(deployment: Deployment, version: str, kind: str, name: str, **rest: Any) -> Object:
     labels = {
         "app.kubernetes.io/name": NAME,
-        "app.kubernetes.io/managed-by": "opsta-ai-gateway",
+        # Not the Projects' label: whatever has that one and is in no Project is removed when Projects are applied.
+        "app.kubernetes.io/managed-by": "opsta-ai-gateway-sign-on",
         "ai-gateway.opsta.tech/site": deployment.site,
     }
     metadata = {"name": name, "namespace": deployment.namespace, "labels": labels}
