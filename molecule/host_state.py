@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What a host is like, as sorted lines: packages, units, mounts, interfaces and files (accounts among them).
+"""What a host is like, as sorted lines: packages, units, mounts, interfaces, firewall rules and files (accounts too).
 
 Left out is what changes by itself (logs, caches, the package manager's and systemd's own books), and kernel settings in
 force: without their file they go with the next boot.
@@ -50,6 +50,10 @@ def main() -> None:
     for what, command in COMMANDS.items():
         told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         lines += [f"{what} {line}" for line in told.splitlines()]
+    for family in ("iptables", "ip6tables"):
+        told = subprocess.run([f"{family}-save"], check=True, capture_output=True, text=True).stdout
+        # Tables and chains come into being empty when somebody first looks; rules and chains of one's own do not.
+        lines += [f"{family} {line}" for line in told.splitlines() if line.startswith("-A") or " - [" in line]
     lines += [f"mount {line.split()[1]}" for line in Path("/proc/mounts").read_text().splitlines()]
     print("\n".join(sorted(lines)))
 

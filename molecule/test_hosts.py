@@ -36,8 +36,15 @@ BRIDGE, GATEWAY, PREFIX = "aigw0", "198.18.0.1", 24  # the benchmark range of RF
 WIRE = ("aigw-out", "aigw-nobody")
 PACKAGES = (
     "systemd,systemd-sysv,dbus,openssh-server,python3,python3-apt,iproute2,kmod,procps,ca-certificates,"
-    "python3-yaml,openssl,redis-server"  # what the k3s stand-in needs
+    "python3-yaml,openssl,redis-server,iptables"  # what the k3s stand-in needs
 )
+# A firewall rule of the host's owner, which installing and resetting leave alone.
+OWNER_RULE = """[Service]
+Type=oneshot
+ExecStart=/usr/sbin/iptables -A INPUT -s 203.0.113.9 -j DROP
+[Install]
+WantedBy=multi-user.target
+"""
 CLONE_NEWNET = 0x40000000
 ETH_P_IP, PR_SET_CHILD_SUBREAPER = 0x0800, 36
 
@@ -171,6 +178,8 @@ class Scenario:
         (root / "etc/systemd/network/10-host0.network").write_text(
             f"[Match]\nName=host0\n[Network]\nAddress={address}/{PREFIX}\nGateway={GATEWAY}\n"
         )
+        (root / "etc/systemd/system/owner-rule.service").write_text(OWNER_RULE)
+        sh("systemctl", f"--root={root}", "enable", "owner-rule.service")
         _name_built_in_modules(root)
         sh("systemctl", f"--root={root}", "enable", "systemd-networkd.service")
         sh(
