@@ -20,11 +20,23 @@ if [ ${#guards[@]} = 0 ]; then
   mapfile -t guards < <(grep -l '^crate-type = \["cdylib"\]' ./*/Cargo.toml | xargs -n1 dirname | xargs -n1 basename | sort)
 fi
 
+# Callbacks that a guard does not listen to; abi.py says why they go.
+answers=(proxy_on_response_headers proxy_on_response_body proxy_on_response_trailers)
+ends=(proxy_on_done proxy_on_log)
+unheard() {
+  case $1 in
+  prompt-guard | model-allowlist) echo "${answers[@]}" "${ends[@]}" ;;
+  identity) echo proxy_on_request_body proxy_on_request_trailers proxy_on_response_trailers "${ends[@]}" ;;
+  data-masking) echo proxy_on_response_trailers proxy_on_log ;;
+  esac
+}
+
 mkdir -p "$out"
 for guard in "${guards[@]}"; do
   # One at a time: built together, one guard's choice of a dependency's features would change another's bytes.
   /usr/bin/cargo build --quiet --locked --release --target wasm32-unknown-unknown -Zbuild-std=std,panic_abort -p "$guard"
-  python3 abi.py higress "$target/wasm32-unknown-unknown/release/${guard//-/_}.wasm" "$out/$guard.wasm"
+  read -ra without <<<"$(unheard "$guard")"
+  python3 abi.py higress "$target/wasm32-unknown-unknown/release/${guard//-/_}.wasm" "$out/$guard.wasm" --without "${without[@]}"
 done
 (cd "$out" && sha256sum ./*.wasm | sed 's|\./||' >SHA256SUMS)
 {

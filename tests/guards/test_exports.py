@@ -9,6 +9,16 @@ import pytest
 from guards.gateway import WASM, abi
 
 GUARDS = sorted(WASM.glob("*.wasm"))
+REQUEST = {"proxy_on_request_headers", "proxy_on_request_body", "proxy_on_request_trailers"}
+ANSWER = {"proxy_on_response_headers", "proxy_on_response_body"}
+# What a host calls during a request; each call costs, so a guard exports what it listens to and nothing more.
+HEARD = {
+    "identity": {"proxy_on_request_headers", *ANSWER},
+    "prompt-guard": REQUEST,
+    "model-allowlist": REQUEST,
+    "usage-guard": {*REQUEST, *ANSWER, "proxy_on_response_trailers", "proxy_on_done", "proxy_on_log"},
+    "data-masking": {*REQUEST, *ANSWER, "proxy_on_done"},
+}
 
 
 def test_all_guards_are_shipped() -> None:
@@ -19,6 +29,12 @@ def test_all_guards_are_shipped() -> None:
 def test_the_marker_is_higress_s(path: Path) -> None:
     markers = [name for name in abi.exports(path.read_bytes()) if name.startswith("proxy_abi_version_")]
     assert markers == [abi.HIGRESS]
+
+
+@pytest.mark.parametrize("path", GUARDS, ids=lambda path: path.stem)
+def test_a_guard_hears_what_it_listens_to_and_nothing_more(path: Path) -> None:
+    calls = ("proxy_on_request_", "proxy_on_response_", "proxy_on_done", "proxy_on_log")
+    assert {name for name in abi.exports(path.read_bytes()) if name.startswith(calls)} == HEARD[path.stem]
 
 
 @pytest.mark.parametrize("path", GUARDS, ids=lambda path: path.stem)
@@ -59,3 +75,13 @@ def test_a_rename_past_a_length_boundary_keeps_the_module_whole() -> None:
 def test_what_is_no_module_is_refused(module: bytes) -> None:
     with pytest.raises(ValueError, match="module"):
         abi.renamed(module, abi.STOCK, abi.HIGRESS)
+
+
+def test_what_is_taken_off_is_gone_and_all_else_stays() -> None:
+    shipped = (WASM / "usage-guard.wasm").read_bytes()
+    names = abi.exports(shipped)
+    less = abi.without(shipped, ["proxy_on_log", "proxy_on_done"])
+    assert abi.exports(less) == [name for name in names if name not in {"proxy_on_log", "proxy_on_done"}]
+    assert abi.without(shipped, []) == shipped
+    with pytest.raises(ValueError, match="does not export proxy_on_log"):
+        abi.without(less, ["proxy_on_log"])

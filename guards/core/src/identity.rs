@@ -72,9 +72,9 @@ pub struct Entrance {
 impl Entrance {
     /// Whether a client has no business sending this header. Underscores count as dashes: some servers read them so.
     /// `redirected`: the gateway itself sent the request back to the start, and its steering headers stay.
-    pub fn forged(&self, name: &str, redirected: bool) -> bool {
+    pub fn forged(&self, name: &str, redirected: impl FnOnce() -> bool) -> bool {
         let name = name.to_ascii_lowercase().replace('_', "-");
-        if redirected && name.starts_with(STEERING) {
+        if name.starts_with(STEERING) && redirected() {
             return false;
         }
         let fixed =

@@ -5,6 +5,7 @@
 //! two different requests), and all that at the cost of a look at each byte. What is accepted is what `serde_json`
 //! accepts (property tests compare the two), less duplicate keys and nesting beyond [`MAX_DEPTH`].
 
+use memchr::memchr2;
 use std::borrow::Cow;
 use std::ops::Range;
 
@@ -173,21 +174,40 @@ impl<F: FnMut(&Path<'_>, Value<'_>, Range<usize>)> Visitor for F {
 /// # Errors
 /// When it is not exactly one JSON text in UTF-8, or says one thing twice.
 pub fn scan(body: &[u8], visitor: &mut impl Visitor) -> Result<(), Malformed> {
+    let text = utf8(body);
     let mut scanner = Scanner {
-        body,
+        body: text,
         at: 0,
+        controls: text.iter().fold(false, |any, &byte| any | (byte < 0x20)),
         path: Path::default(),
         hashes: Vec::new(),
     };
-    if body.starts_with(b"\xEF\xBB\xBF") {
+    if text.starts_with(b"\xEF\xBB\xBF") {
         return scanner.fail("it begins with a byte order mark");
     }
-    scanner.document(visitor)
+    let read = scanner.document(visitor);
+    if text.len() < body.len() && (read.is_ok() || scanner.at == text.len()) {
+        return scanner.fail("it is not valid UTF-8");
+    }
+    read
+}
+
+/// A body's beginning as far as it is UTF-8: nearly always all of it. An answer may be cut within a character.
+fn utf8(body: &[u8]) -> &[u8] {
+    match simdutf8::basic::from_utf8(body) {
+        Ok(text) => text.as_bytes(),
+        Err(_) => {
+            let valid = std::str::from_utf8(body).map_or_else(|error| error.valid_up_to(), str::len);
+            body.get(..valid).unwrap_or_default()
+        }
+    }
 }
 
 struct Scanner<'a> {
     body: &'a [u8],
     at: usize,
+    /// Whether there is a control character anywhere, so that strings have to be searched for one.
+    controls: bool,
     path: Path<'a>,
     /// Hashes of the keys of all open objects, one after another.
     hashes: Vec<u64>,
@@ -376,26 +396,27 @@ impl<'a> Scanner<'a> {
     fn string(&mut self) -> Result<Str<'a>, Malformed> {
         self.at += 1;
         let start = self.at;
-        let (mut escaped, mut high) = (false, false);
+        let mut escaped = false;
         loop {
             let rest = self.body.get(self.at..).unwrap_or_default();
-            let (length, beyond_ascii) = plain(rest);
-            high |= beyond_ascii;
+            let length = memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
+            if self.controls {
+                if let Some(control) = rest.iter().take(length).position(|&byte| byte < 0x20) {
+                    self.at += control;
+                    return self.fail("a string has a control character that is not escaped");
+                }
+            }
             self.at += length;
             match self.peek() {
                 Some(b'"') => break,
-                Some(b'\\') => {
+                Some(_) => {
                     escaped = true;
                     self.escape()?;
                 }
                 None => return self.fail("a string does not end"),
-                Some(_) => return self.fail("a string has a control character that is not escaped"),
             }
         }
         let raw = self.body.get(start..self.at).unwrap_or_default();
-        if high && std::str::from_utf8(raw).is_err() {
-            return self.fail("a string is not valid UTF-8");
-        }
         self.at += 1;
         Ok(Str { raw, start, escaped })
     }
@@ -414,34 +435,6 @@ impl<'a> Scanner<'a> {
         }
         Ok(())
     }
-}
-
-/// How many bytes go by before a quote, a backslash or a control character, and whether any is not ASCII.
-/// Sixteen at a time: the compiler makes vector instructions of the inner loop.
-fn plain(bytes: &[u8]) -> (usize, bool) {
-    let mut length = 0;
-    let mut high = 0u8;
-    for chunk in bytes.chunks_exact(16) {
-        let mut special = false;
-        let mut bits = 0u8;
-        for &byte in chunk {
-            special |= (byte == b'"') | (byte == b'\\') | (byte < 0x20);
-            bits |= byte;
-        }
-        if special {
-            break;
-        }
-        high |= bits;
-        length += 16;
-    }
-    for &byte in bytes.get(length..).unwrap_or_default() {
-        if byte == b'"' || byte == b'\\' || byte < 0x20 {
-            break;
-        }
-        high |= byte;
-        length += 1;
-    }
-    (length, high >= 0x80)
 }
 
 /// Whether a hash is there twice. Equal hashes of different keys are taken for the same key: 64 bits do not meet

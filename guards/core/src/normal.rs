@@ -9,32 +9,6 @@ use std::sync::OnceLock;
 use unicode_normalization::char::decompose_compatible;
 
 const SPACE: u8 = b' ';
-/// In [`TABLE`]: goes nowhere.
-const DROP: u8 = 0;
-/// In [`TABLE`]: needs a closer look.
-const LOOK: u8 = 0xFF;
-
-const TABLE: [u8; 256] = table();
-
-const fn table() -> [u8; 256] {
-    let mut table = [LOOK; 256];
-    let mut byte = 0u8;
-    while byte < 0x80 {
-        // In bounds: the index is a byte and the table has 256 places.
-        #[allow(clippy::indexing_slicing)]
-        {
-            table[byte as usize] = match byte {
-                b'\t' | b'\n' | 0x0b | 0x0c | b'\r' | b' ' => SPACE,
-                0..=0x1f | 0x7f => DROP,
-                b'\\' => LOOK,
-                _ => byte.to_ascii_lowercase(),
-            };
-        }
-        byte += 1;
-    }
-    table
-}
-
 /// So many bytes are looked at together: the compiler makes vector instructions of it.
 const CHUNK: usize = 16;
 
@@ -61,11 +35,10 @@ impl Same {
         same
     }
 
-    fn has(&self, c: char) -> bool {
-        let place = u32::from(c) as usize;
+    fn has(&self, code: usize) -> bool {
         self.0
-            .get(place / 64)
-            .is_some_and(|word| word >> (place % 64) & 1 == 1)
+            .get(code / 64)
+            .is_some_and(|word| word >> (code % 64) & 1 == 1)
     }
 }
 
@@ -74,6 +47,37 @@ fn own_form(c: char) -> bool {
     let mut normal = Normal::default();
     normal.char(c);
     !c.is_ascii() && normal.hidden.is_empty() && normal.out == c.encode_utf8(&mut [0; 4]).as_bytes()
+}
+
+/// The bits of a byte of a character that belong to its number.
+fn bits(byte: u8, mask: u8) -> usize {
+    usize::from(byte & mask)
+}
+
+/// How many bytes a character has that begins with this one.
+fn utf8_length(lead: u8) -> usize {
+    match lead {
+        0xF0.. => 4,
+        0xE0.. => 3,
+        _ => 2,
+    }
+}
+
+/// The lower case of a chunk after the byte `before`, and how many bytes of it are the normal form.
+/// Without a branch for a byte, and apart from what calls it, so that the compiler makes vector instructions of it.
+#[inline(never)]
+fn lower(chunk: &[u8; CHUNK], before: u8) -> ([u8; CHUNK], usize) {
+    let mut shifted = [before; CHUNK];
+    for (place, byte) in shifted.iter_mut().skip(1).zip(chunk) {
+        *place = *byte;
+    }
+    let (mut low, mut special) = ([0u8; CHUNK], [0u8; CHUNK]);
+    for (((low, special), &byte), last) in low.iter_mut().zip(&mut special).zip(chunk).zip(shifted) {
+        let repeats = (byte == SPACE) & (last == SPACE);
+        *low = byte.to_ascii_lowercase();
+        *special = u8::from((byte == b'\\') | !(0x20..=0x7e).contains(&byte) | repeats);
+    }
+    (low, u128::from_le_bytes(special).trailing_zeros() as usize / 8)
 }
 
 /// To be called when there is time: makes the tables that the first text would otherwise wait for.
@@ -114,9 +118,7 @@ impl Normal {
 
     /// A byte as it is, between two texts.
     pub fn separate(&mut self, byte: u8) {
-        if byte != SPACE || self.out.last() != Some(&SPACE) {
-            self.out.push(byte);
-        }
+        self.ascii(byte);
     }
 
     /// Bytes that are in normal form already.
@@ -142,94 +144,98 @@ impl Normal {
     pub fn json(&mut self, raw: &[u8]) {
         let mut rest = raw;
         while !rest.is_empty() {
-            rest = match rest.split_first_chunk::<CHUNK>() {
-                Some((chunk, tail)) if self.is_plain(chunk) => {
-                    self.out
-                        .extend_from_slice(&chunk.map(|byte| byte.to_ascii_lowercase()));
-                    tail
-                }
-                _ => self.bytewise(rest),
-            };
+            // What is not there is like a backslash: it ends the stretch.
+            let mut chunk = [b'\\'; CHUNK];
+            match rest.first_chunk() {
+                Some(whole) => chunk = *whole,
+                None => chunk
+                    .iter_mut()
+                    .zip(rest)
+                    .for_each(|(place, byte)| *place = *byte),
+            }
+            let (low, plain) = lower(&chunk, self.out.last().copied().unwrap_or_default());
+            let length = self.out.len() + plain;
+            self.out.extend_from_slice(&low);
+            self.out.truncate(length);
+            rest = rest.get(plain..).unwrap_or_default();
+            if plain < CHUNK {
+                rest = self.special(rest);
+            }
         }
     }
 
-    /// Whether the normal form of these bytes after what is there is their lower case.
-    fn is_plain(&self, chunk: &[u8; CHUNK]) -> bool {
-        let mut special = false;
-        let mut before = self.out.last().copied().unwrap_or_default();
-        for &byte in chunk {
-            special |=
-                (byte == b'\\') | !(0x20..0x7f).contains(&byte) | ((byte == SPACE) & (before == SPACE));
-            before = byte;
+    /// What is not copied as it is, at the front; gives back what follows.
+    fn special<'a>(&mut self, rest: &'a [u8]) -> &'a [u8] {
+        match rest {
+            [b' ', ..] => {
+                let end = rest.iter().position(|&byte| byte != b' ').unwrap_or(rest.len());
+                self.ascii(SPACE);
+                rest.get(end..).unwrap_or_default()
+            }
+            [b'\\', b'n' | b't' | b'r', tail @ ..] => {
+                self.ascii(SPACE);
+                tail
+            }
+            [b'\\', byte @ (b'"' | b'\\' | b'/'), tail @ ..] => {
+                self.out.push(*byte);
+                tail
+            }
+            [b'\\', ..] => {
+                let mut chars = Chars::new(rest);
+                if let Some(Piece::Escaped(c)) = chars.next() {
+                    self.char(c);
+                }
+                chars.rest()
+            }
+            [byte, tail @ ..] if byte.is_ascii() => {
+                self.char(char::from(*byte));
+                tail
+            }
+            _ => self.beyond_ascii(rest),
         }
-        !special
     }
 
-    /// At least one and about a chunk of bytes from the front; gives back what follows.
-    fn bytewise<'a>(&mut self, mut rest: &'a [u8]) -> &'a [u8] {
-        let enough = rest.len().saturating_sub(CHUNK);
-        while let Some((&byte, tail)) = rest.split_first() {
-            rest = match TABLE.get(usize::from(byte)).copied().unwrap_or(LOOK) {
-                LOOK => self.look(rest),
-                plain => {
-                    self.ascii(plain);
-                    tail
+    /// A byte of a normal form.
+    fn ascii(&mut self, byte: u8) {
+        if byte != SPACE || self.out.last() != Some(&SPACE) {
+            self.out.push(byte);
+        }
+    }
+
+    /// Characters beyond ASCII that stay what they are, and one that may not; gives back what follows.
+    fn beyond_ascii<'a>(&mut self, text: &'a [u8]) -> &'a [u8] {
+        let same = Same::get();
+        let mut length = 0;
+        loop {
+            let (code, bytes) = match text.get(length..).unwrap_or_default() {
+                [a @ 0xE0..=0xEF, b, c, ..] => {
+                    (bits(*a, 0xF) << 12 | bits(*b, 0x3F) << 6 | bits(*c, 0x3F), 3)
                 }
+                [a @ 0xC2..=0xDF, b, ..] => (bits(*a, 0x1F) << 6 | bits(*b, 0x3F), 2),
+                _ => break,
             };
-            if rest.len() <= enough {
+            if !same.has(code) {
                 break;
             }
+            length += bytes;
         }
-        rest
-    }
-
-    fn ascii(&mut self, byte: u8) {
-        match byte {
-            SPACE if self.out.last() == Some(&SPACE) => {}
-            DROP => {}
-            other => self.out.push(other),
-        }
-    }
-
-    /// An escape or a character beyond ASCII at the front; gives back what follows.
-    fn look<'a>(&mut self, rest: &'a [u8]) -> &'a [u8] {
-        if rest.first() == Some(&b'\\') {
-            let mut chars = Chars::new(rest);
-            if let Some(Piece::Escaped(c)) = chars.next() {
-                self.char(c);
+        let (stays, rest) = text.split_at_checked(length).unwrap_or((text, b""));
+        self.out.extend_from_slice(stays);
+        match rest.first() {
+            Some(lead) if !lead.is_ascii() => {
+                let (other, rest) = rest.split_at_checked(utf8_length(*lead)).unwrap_or((rest, b""));
+                String::from_utf8_lossy(other).chars().for_each(|c| self.char(c));
+                rest
             }
-            return chars.rest();
-        }
-        let length = rest.iter().position(u8::is_ascii).unwrap_or(rest.len());
-        let (high, tail) = rest.split_at_checked(length).unwrap_or((rest, b""));
-        self.beyond_ascii(&String::from_utf8_lossy(high));
-        tail
-    }
-
-    /// A text without ASCII, by stretches of characters that stay what they are.
-    fn beyond_ascii(&mut self, text: &str) {
-        let same = Same::get();
-        let mut rest = text;
-        while !rest.is_empty() {
-            let length = rest.find(|c| !same.has(c)).unwrap_or(rest.len());
-            let (stays, other) = rest.split_at_checked(length).unwrap_or((rest, ""));
-            self.out.extend_from_slice(stays.as_bytes());
-            let mut chars = other.chars();
-            if let Some(c) = chars.next() {
-                self.char(c);
-            }
-            rest = chars.as_str();
+            _ => rest,
         }
     }
 
     fn char(&mut self, c: char) {
-        if let Ok(byte) = u8::try_from(c).map(|byte| byte.to_ascii_lowercase()) {
-            if byte.is_ascii() {
-                let plain = TABLE.get(usize::from(byte)).copied().unwrap_or(LOOK);
-                return self.ascii(if plain == LOOK { byte } else { plain });
-            }
-        }
         match u32::from(c) {
+            0x09..=0x0d | 0x20 => self.ascii(SPACE),
+            0..=0x1f | 0x7f => {}
+            0x21..=0x7e => self.ascii(c.to_ascii_lowercase() as u8),
             tag @ 0xE0020..=0xE007E => self.hidden.extend(char::from_u32(tag - 0xE0000)),
             _ if invisible(c) => {}
             _ if c.is_whitespace() => self.ascii(SPACE),

@@ -182,6 +182,7 @@ enum Needle {
 #[derive(Debug)]
 struct Matcher {
     needles_in: Search,
+    grams: Option<Grams>,
     needles: Vec<Needle>,
     phrases: Vec<String>,
     patterns: Vec<Regex>,
@@ -216,6 +217,7 @@ impl Matcher {
         }
         Ok(Matcher {
             needles_in: Search::new(&texts, quick).map_err(|error| error.to_string())?,
+            grams: Grams::new(&texts),
             needles,
             phrases: phrases.to_vec(),
             seam: if regexes.is_empty() {
@@ -231,7 +233,7 @@ impl Matcher {
     fn find(&self, text: &[u8]) -> Option<String> {
         let mut wanted = vec![false; self.patterns.len()];
         let mut said = None;
-        self.needles_in.each(text, |needle| {
+        self.needles_in.each(text, self.grams.as_ref(), |needle| {
             match self.needles.get(needle.as_usize()) {
                 Some(Needle::Phrase(phrase)) => said = self.phrases.get(*phrase),
                 Some(Needle::Literal(pattern)) => {
@@ -281,24 +283,115 @@ impl Search {
     }
 
     /// Every needle in the text, until `go_on` says no.
-    fn each(&self, text: &[u8], go_on: impl FnMut(PatternID) -> bool) {
+    fn each(&self, text: &[u8], grams: Option<&Grams>, go_on: impl FnMut(PatternID) -> bool) {
         match self {
-            Search::Quick(automaton) => step(automaton, text, go_on),
-            Search::Small(automaton) => step(automaton, text, go_on),
+            Search::Quick(automaton) => step(automaton, text, grams, go_on),
+            Search::Small(automaton) => step(automaton, text, grams, go_on),
         }
     }
 }
 
-fn step(automaton: &impl Automaton, text: &[u8], mut go_on: impl FnMut(PatternID) -> bool) {
-    let Ok(mut state) = automaton.start_state(Anchored::No) else { return };
-    for &byte in text {
-        state = automaton.next_state(Anchored::No, state, byte);
-        if automaton.is_special(state) && automaton.is_match(state) {
-            for index in 0..automaton.match_len(state) {
-                if !go_on(automaton.match_pattern(state, index)) {
-                    return;
+fn step(
+    automaton: &impl Automaton,
+    text: &[u8],
+    grams: Option<&Grams>,
+    mut go_on: impl FnMut(PatternID) -> bool,
+) {
+    let Ok(start) = automaton.start_state(Anchored::No) else { return };
+    let mut at = 0;
+    // Nothing that begins before `at` is still to be found.
+    while let Some(stretch) = Stretch::after(text, at, grams) {
+        let mut state = start;
+        at = stretch.from;
+        for &byte in text.get(stretch.from..).unwrap_or_default() {
+            state = automaton.next_state(Anchored::No, state, byte);
+            at += 1;
+            if automaton.is_special(state) && automaton.is_match(state) {
+                for index in 0..automaton.match_len(state) {
+                    if !go_on(automaton.match_pattern(state, index)) {
+                        return;
+                    }
                 }
             }
+            if state == start && at > stretch.least {
+                break;
+            }
+        }
+    }
+}
+
+/// Where a needle may begin, told from few places of the text: every needle is at least `stride + 2` bytes long, so one
+/// of its first `stride` groups of three bytes stands at one of the places looked at.
+#[derive(Debug)]
+struct Grams {
+    stride: usize,
+    /// By hash, a bit each.
+    begins: [u64; GRAM_HASHES / 64],
+}
+
+const GRAM_HASHES: usize = 1 << 14;
+const LONGEST_STRIDE: usize = 8;
+
+impl Grams {
+    /// None where there is a needle too short for that.
+    fn new(needles: &[Vec<u8>]) -> Option<Self> {
+        let shortest = needles.iter().map(Vec::len).min()?;
+        let stride = shortest
+            .checked_sub(2)
+            .filter(|stride| *stride > 1)?
+            .min(LONGEST_STRIDE);
+        let mut grams = Grams {
+            stride,
+            begins: [0; GRAM_HASHES / 64],
+        };
+        for gram in needles.iter().flat_map(|needle| needle.windows(3).take(stride)) {
+            if let [a, b, c] = gram {
+                let hash = gram_hash([*a, *b, *c]);
+                if let Some(word) = grams.begins.get_mut(hash / 64) {
+                    *word |= 1 << (hash % 64);
+                }
+            }
+        }
+        Some(grams)
+    }
+
+    fn has(&self, gram: [u8; 3]) -> bool {
+        let hash = gram_hash(gram);
+        self.begins
+            .get(hash / 64)
+            .is_some_and(|word| word >> (hash % 64) & 1 == 1)
+    }
+}
+
+/// Spread evenly (Fibonacci hashing).
+fn gram_hash([a, b, c]: [u8; 3]) -> usize {
+    let spread = u32::from_le_bytes([a, b, c, 0]).wrapping_mul(0x9E37_79B1);
+    (spread >> (u32::BITS - GRAM_HASHES.trailing_zeros())) as usize
+}
+
+/// A stretch of a text that the automaton has to see: from the first byte at which a needle may begin to the least byte
+/// at which it may be left, if it then knows of no needle that has begun.
+struct Stretch {
+    from: usize,
+    least: usize,
+}
+
+impl Stretch {
+    fn after(text: &[u8], at: usize, grams: Option<&Grams>) -> Option<Self> {
+        let Some(grams) = grams else {
+            return (at < text.len()).then_some(Stretch { from: at, least: text.len() });
+        };
+        let mut place = at + grams.stride - 1;
+        loop {
+            let gram = |place: usize| Some(grams.has(*text.get(place..)?.first_chunk()?));
+            // Of a needle's groups at least two stand together.
+            if gram(place)? && (gram(place - 1)? || gram(place + 1) == Some(true)) {
+                return Some(Stretch {
+                    from: place + 1 - grams.stride,
+                    least: place,
+                });
+            }
+            place += grams.stride;
         }
     }
 }
@@ -349,4 +442,33 @@ fn required(hir: &Hir) -> Option<Seq> {
         .chain(parts)
         .filter(useful)
         .max_by_key(|seq| (seq.min_literal_len(), std::cmp::Reverse(seq.len())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn found(search: &Search, text: &[u8], grams: Option<&Grams>) -> Vec<usize> {
+        let mut all = Vec::new();
+        search.each(text, grams, |needle| {
+            all.push(needle.as_usize());
+            true
+        });
+        all
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_missed_between_the_places_looked_at(
+            needles in prop::collection::vec("[a-c]{4,9}", 1..4),
+            text in "[a-c]{0,300}",
+            quick in any::<bool>(),
+        ) {
+            let needles: Vec<Vec<u8>> = needles.into_iter().map(String::into_bytes).collect();
+            let search = Search::new(&needles, quick).map_err(|error| TestCaseError::fail(error.to_string()))?;
+            let expected = found(&search, text.as_bytes(), None);
+            prop_assert_eq!(found(&search, text.as_bytes(), Grams::new(&needles).as_ref()), expected);
+        }
+    }
 }

@@ -72,6 +72,20 @@ fn nested(depth: usize) -> Vec<u8> {
 }
 
 #[test]
+fn an_answer_cut_within_a_character_is_read_up_to_there() {
+    let mut seen = Vec::new();
+    let mut visit = |_: &Path<'_>, value: Value<'_>, _: Range<usize>| {
+        if let Value::Number(digits) = value {
+            seen.push(digits.to_vec());
+        }
+    };
+    let whole = "{\"usage\":[7,8],\"text\":\"ก".as_bytes();
+    let cut = scan(&whole[..whole.len() - 1], &mut visit).unwrap_err();
+    assert_eq!((cut.reason, cut.at), ("it is not valid UTF-8", whole.len() - 3));
+    assert_eq!(seen, [b"7", b"8"]);
+}
+
+#[test]
 fn refuses_what_two_readers_could_read_differently() {
     let cases: [(&[u8], &str); 22] = [
         (
@@ -104,8 +118,8 @@ fn refuses_what_two_readers_could_read_differently() {
         (b"", "it is not an object"),
         (b"{} {}", "there is something after its end"),
         (b"{}\0", "there is something after its end"),
-        (b"{\"a\":\"\xFF\"}", "a string is not valid UTF-8"),
-        (b"{\"a\":\"\xED\xA0\x80\"}", "a string is not valid UTF-8"),
+        (b"{\"a\":\"\xFF\"}", "it is not valid UTF-8"),
+        (b"{\"a\":\"\xED\xA0\x80\"}", "it is not valid UTF-8"),
         (
             b"{\"a\":\"\n\"}",
             "a string has a control character that is not escaped",

@@ -9,7 +9,7 @@ use guard_core::labels::Labels;
 use guard_core::refusal::Refusal;
 use guard_core::refused::FROM_PROVIDER;
 use guard_core::shape::Shape;
-use guard_host::Root;
+use guard_host::{Headers, Root};
 use masking::body;
 use masking::fold::Decode;
 use masking::sse::Events;
@@ -80,16 +80,16 @@ impl Request {
         if policy.engine.idle() {
             return Ok(Action::Continue);
         }
-        let path = guard_host::request_header(":path").unwrap_or_default();
-        if end_of_stream && Shape::of(&path) == Shape::Models {
+        let headers = Headers::of_request();
+        if end_of_stream && Shape::of(&headers.text(":path")) == Shape::Models {
             return Ok(Action::Continue);
         }
-        let action = guard_host::expect_body(GATE, policy.engine.max_body_bytes, end_of_stream)?;
+        let action = guard_host::expect_body(GATE, &headers, policy.engine.max_body_bytes, end_of_stream)?;
         if policy.engine.answers || policy.engine.restores() {
             // A compressed answer could not be read.
             guard_host::remove_request_header("accept-encoding");
         }
-        self.consumer = guard_host::request_header("x-mse-consumer").unwrap_or_default();
+        self.consumer = headers.text("x-mse-consumer").into_owned();
         self.policy = Some(policy);
         self.reading = true;
         Ok(action)

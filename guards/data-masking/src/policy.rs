@@ -5,6 +5,7 @@ use masking::body::Buffers;
 use masking::{Engine, RulesSpec, Scratch};
 use serde_json::Value;
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::rc::Rc;
 
 /// One Project's compiled rules and the memory they work in. A VM handles one callback at a time, so all requests share it.
@@ -23,8 +24,14 @@ pub type Policies = Rules<Option<Rc<Policy>>>;
 /// # Errors
 /// In words, when the config is none at all.
 pub fn parse(config: &[u8]) -> Result<Policies, String> {
+    // Projects with the same rules share what is compiled of them.
+    let mut compiled: HashMap<String, Option<Rc<Policy>>> = HashMap::new();
     Rules::<Value>::parse(config, &[])?.try_map(|rule| {
-        Ok(match compile(rule.clone()) {
+        let key = rule.to_string();
+        if let Some(policy) = compiled.get(&key) {
+            return Ok(policy.clone());
+        }
+        let policy = match compile(rule.clone()) {
             Ok(policy) => Some(Rc::new(policy)),
             Err(reason) => {
                 guard_host::log(
@@ -33,7 +40,9 @@ pub fn parse(config: &[u8]) -> Result<Policies, String> {
                 );
                 None
             }
-        })
+        };
+        compiled.insert(key, policy.clone());
+        Ok(policy)
     })
 }
 

@@ -1,10 +1,16 @@
 //! What every guard asks of its Wasm host. Nothing here panics on what a client sends.
 
+mod reading;
+
+pub use reading::{Reads, Request};
+
 use guard_core::refusal::Refusal;
 use guard_core::rules::{Found, Rules, Target};
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, BufferType, ContextType, LogLevel, MapType};
+use std::borrow::Cow;
+use std::cell::Cell;
 use std::rc::Rc;
 
 /// A guard's filter: its config and what handles one request.
@@ -66,13 +72,62 @@ pub fn property(path: &[&str]) -> String {
     String::from_utf8_lossy(&value).into_owned()
 }
 
+thread_local! {
+    /// Whether the host tells names under `xds`: known once it did.
+    static NESTED: Cell<bool> = const { Cell::new(false) };
+}
+
 /// The name of the request's route or cluster: Higress's host tells it at the top, stock Envoy under `xds`.
 pub fn named(what: &str) -> String {
-    let name = property(&[what]);
-    if name.is_empty() {
-        property(&["xds", what])
-    } else {
-        name
+    let nested = NESTED.get();
+    for under_xds in [nested, !nested] {
+        let name = match under_xds {
+            true => property(&["xds", what]),
+            false => property(&[what]),
+        };
+        if !name.is_empty() {
+            NESTED.set(under_xds);
+            return name;
+        }
+    }
+    String::new()
+}
+
+/// The headers of a request or an answer, asked for once.
+#[derive(Debug)]
+pub struct Headers(Vec<(String, Vec<u8>)>);
+
+impl Headers {
+    /// Those of the request as they are now.
+    pub fn of_request() -> Self {
+        Headers(hostcalls::get_map_bytes(MapType::HttpRequestHeaders).unwrap_or_default())
+    }
+
+    /// Those of the answer as they are now.
+    pub fn of_response() -> Self {
+        Headers(hostcalls::get_map_bytes(MapType::HttpResponseHeaders).unwrap_or_default())
+    }
+
+    /// Every name in order, as often as it is there.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// Every value of a name.
+    pub fn values<'h>(&'h self, name: &'h str) -> impl Iterator<Item = &'h [u8]> {
+        let found = self.0.iter().filter(move |(key, _)| key == name);
+        found.map(|(_, value)| value.as_slice())
+    }
+
+    /// The first value of a name as text, none when it is not there.
+    pub fn first(&self, name: &str) -> Option<Cow<'_, str>> {
+        let found = self.0.iter().find(|(key, _)| key == name);
+        found.map(|(_, value)| String::from_utf8_lossy(value))
+    }
+
+    /// The same, empty when it is not there.
+    pub fn text(&self, name: &str) -> Cow<'_, str> {
+        self.first(name).unwrap_or_default()
     }
 }
 
@@ -89,11 +144,6 @@ pub fn response_header(name: &str) -> Option<String> {
 fn header(map: MapType, name: &str) -> Option<String> {
     let value = hostcalls::get_map_value_bytes(map, name).ok().flatten()?;
     Some(String::from_utf8_lossy(&value).into_owned())
-}
-
-/// All request headers, doubled ones each on their own.
-pub fn request_headers() -> Vec<(String, Vec<u8>)> {
-    hostcalls::get_map_bytes(MapType::HttpRequestHeaders).unwrap_or_default()
 }
 
 /// Puts one header in the place of all of that name.
@@ -182,22 +232,21 @@ pub fn rule<R>(gate: &'static str, rules: Option<&Rules<R>>) -> Result<Option<Rc
 ///
 /// # Errors
 /// 415 when it is compressed, 413 when it says that it is too long, 400 when there is none.
-pub fn expect_body(gate: &'static str, limit: usize, end_of_stream: bool) -> Result<Action, Refusal> {
+pub fn expect_body(
+    gate: &'static str,
+    headers: &Headers,
+    limit: usize,
+    end_of_stream: bool,
+) -> Result<Action, Refusal> {
     if end_of_stream {
         return Err(Refusal::malformed(gate, "there is none"));
     }
-    let headers = request_headers();
-    let values = |name: &'static str| {
-        headers
-            .iter()
-            .filter(move |(key, _)| key == name)
-            .map(|(_, value)| value)
-    };
-    if values("content-encoding").any(|value| !value.eq_ignore_ascii_case(b"identity")) {
+    let mut encodings = headers.values("content-encoding");
+    if encodings.any(|value| !value.eq_ignore_ascii_case(b"identity")) {
         return Err(Refusal::encoded(gate));
     }
-    let declared =
-        values("content-length").filter_map(|value| std::str::from_utf8(value).ok()?.parse::<usize>().ok());
+    let lengths = headers.values("content-length");
+    let declared = lengths.filter_map(|value| std::str::from_utf8(value).ok()?.parse::<usize>().ok());
     if declared.max().is_some_and(|length| length > limit) {
         return Err(Refusal::too_large(gate, limit));
     }

@@ -9,7 +9,7 @@ use guard_core::refusal::Refusal;
 use guard_core::refused::{explain, Local, Outcome, FROM_PROVIDER};
 use guard_core::rules::Rules;
 use guard_core::shape::Shape;
-use guard_host::Root;
+use guard_host::{Headers, Root};
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::{Action, BufferType};
@@ -43,12 +43,14 @@ struct Request {
 
 impl Request {
     fn enter(&mut self, entrance: &Entrance) -> Result<Action, Refusal> {
-        let redirected = memory::kept().is_some();
-        let mut last = String::new();
-        for (name, _) in guard_host::request_headers() {
-            self.had_key |= KEYS.contains(&name.as_str());
-            if name != last && entrance.forged(&name, redirected) {
-                guard_host::remove_request_header(&name);
+        let headers = Headers::of_request();
+        // Asked for only where it makes a difference.
+        let redirected = std::cell::LazyCell::new(|| memory::kept().is_some());
+        let mut last = "";
+        for name in headers.names() {
+            self.had_key |= KEYS.contains(&name);
+            if name != last && entrance.forged(name, || *redirected) {
+                guard_host::remove_request_header(name);
             }
             last = name;
         }
@@ -104,8 +106,15 @@ fn assign(rules: &Rules<Table>, end_of_stream: bool) -> Result<Action, Refusal> 
     let Some(table) = guard_host::rule(GATE, Some(rules))? else {
         return Ok(Action::Continue);
     };
-    let consumers = consumers(table.source());
-    let consumers: Vec<&[u8]> = consumers.iter().map(Vec::as_slice).collect();
+    let headers = Headers::of_request();
+    let kept = match table.source() {
+        Source::Kept => memory::kept(),
+        _ => None,
+    };
+    let consumers: Vec<&[u8]> = match table.source() {
+        Source::Kept => kept.iter().map(Vec::as_slice).collect(),
+        _ => headers.values(CONSUMER).collect(),
+    };
     if let [consumer] = consumers.as_slice() {
         memory::note(&String::from_utf8_lossy(consumer));
     }
@@ -122,23 +131,14 @@ fn assign(rules: &Rules<Table>, end_of_stream: bool) -> Result<Action, Refusal> 
     guard_host::set_request_header("x-dev-group", person.group);
     guard_host::set_request_header("x-dev-user", person.user);
     for key in KEYS {
-        guard_host::remove_request_header(key);
+        if headers.names().any(|name| name == key) {
+            guard_host::remove_request_header(key);
+        }
     }
     if end_of_stream {
         without_body()?;
     }
     Ok(Action::Continue)
-}
-
-fn consumers(source: Source) -> Vec<Vec<u8>> {
-    if source == Source::Kept {
-        return memory::kept().into_iter().collect();
-    }
-    let headers = guard_host::request_headers().into_iter();
-    headers
-        .filter(|(name, _)| name == CONSUMER)
-        .map(|(_, value)| value)
-        .collect()
 }
 
 /// A request that ends with its headers announces no body: ai-data-masking would wait for it for ever.

@@ -263,6 +263,9 @@ impl Engine {
             })
             .map(|(l, _)| l.to_ascii_lowercase())
             .collect();
+        if literals.is_empty() && !(email || ip || digits) {
+            return Ok(());
+        }
         self.held.sort();
         self.longest_held = self.held.iter().map(Vec::len).max().unwrap_or(0);
         let alone = |b: u8| b == b'@' && email || b == b':' && ip || b.is_ascii_digit() && digits;
@@ -306,7 +309,7 @@ impl Engine {
                 let address = ip::find_v6(view, i, exempt);
                 address.into_iter().for_each(|s| found(rule, s));
             }
-            (b'0'..=b'9', ..) if !before(view.text, i).is_ascii_digit() => self.digit(view, i, scratch),
+            (b'0'..=b'9', ..) => self.digit(view, i, scratch),
             _ => {}
         }
     }

@@ -1,4 +1,4 @@
-//! All literals of an engine, found in one pass: a hash of the last three bytes says where one may begin, and only there
+//! All literals of an engine, found in one pass: a hash of the last bytes says where one may begin, and only there
 //! it is looked for. Most bytes of most texts cost one look into two small tables and no branch.
 
 use crate::bytes::sub;
@@ -13,22 +13,34 @@ const BITS: u32 = 14;
 const SHIFT: u32 = 5;
 const HASHES: usize = 1 << BITS;
 const MASK: u32 = HASHES as u32 - 1;
-// In `steps`: the byte itself is of interest.
-const ALONE: u16 = 1 << 15;
+// In `steps`: the byte itself is of interest. Above the hash, where it does no harm.
+const ALONE: u32 = 1 << 31;
+// In `steps`: a digit. Of a run of them only the first is of interest.
+const DIGIT: u32 = 1 << 30;
 
 /// A set of literals, compared without regard to ASCII case, and of bytes that are of interest alone.
 pub struct Literals {
     // Per byte: what it adds to the hash, and whether it is of interest alone.
-    steps: [u16; 256],
-    // True for the hash of a literal's first bytes.
-    begins: Box<[bool; HASHES]>,
+    steps: [u32; 256],
+    // By the hash of three bytes: whether a literal begins so.
+    begins: Box<[Begin; HASHES]>,
+    // True for the hash of four bytes with which a literal begins. Three are too often part of a word.
+    goes_on: Box<[bool; HASHES]>,
     automaton: NFA,
     lengths: Vec<usize>,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Begin {
+    No,
+    // If the next byte fits too.
+    Perhaps,
+    Yes,
+}
+
 /// What a pass stops at.
 pub enum Stop {
-    /// A byte of interest, at this offset.
+    /// A byte of interest, at this offset; of a run of digits, the first.
     Byte(usize),
     /// A literal may begin at this offset.
     Begin(usize),
@@ -43,24 +55,40 @@ impl Literals {
             .map_err(|_| Refused("too many words and rules".to_owned()))?;
         let mut steps = [0; 256];
         for (byte, step) in (0..=u8::MAX).zip(&mut steps) {
-            *step = symbol(byte) | if bytes(byte) { ALONE } else { 0 };
+            *step = symbol(byte);
+            if bytes(byte) {
+                *step |= if byte.is_ascii_digit() {
+                    ALONE | DIGIT
+                } else {
+                    ALONE
+                };
+            }
         }
-        let mut begins = Box::new([false; HASHES]);
-        let mut mark = |hash: u32| {
-            if let Some(begin) = begins.get_mut(hash as usize) {
-                *begin = true;
+        let mut begins = Box::new([Begin::No; HASHES]);
+        let mut goes_on = Box::new([false; HASHES]);
+        let hashed = |bytes: &[u8]| bytes.iter().copied().fold(0, next) as usize;
+        let mut mark = |hash: usize, begin: Begin| {
+            if let Some(marked) = begins.get_mut(hash).filter(|marked| **marked != Begin::Yes) {
+                *marked = begin;
             }
         };
         for literal in literals {
             match literal.as_slice() {
-                [a, b, c, ..] => mark([*a, *b, *c].into_iter().fold(0, next)),
-                [a, b] => (0..=u8::MAX).for_each(|any| mark([*a, *b, any].into_iter().fold(0, next))),
+                [a, b, c, d, ..] => {
+                    mark(hashed(&[*a, *b, *c]), Begin::Perhaps);
+                    if let Some(goes_on) = goes_on.get_mut(hashed(&[*a, *b, *c, *d])) {
+                        *goes_on = true;
+                    }
+                }
+                [a, b, c] => mark(hashed(&[*a, *b, *c]), Begin::Yes),
+                [a, b] => (0..=u8::MAX).for_each(|any| mark(hashed(&[*a, *b, any]), Begin::Yes)),
                 _ => {}
             }
         }
         Ok(Literals {
             steps,
             begins,
+            goes_on,
             automaton,
             lengths: literals.iter().map(Vec::len).collect(),
         })
@@ -68,30 +96,47 @@ impl Literals {
 
     /// Calls `stop` wherever a literal may begin or a byte of interest stands, in the order of what decides it.
     pub fn pass(&self, text: &[u8], mut stop: impl FnMut(Stop)) {
-        let mut hash = 0;
+        let (mut hash, mut last) = (0, 0);
         for (i, &byte) in text.iter().enumerate() {
             let step = self.steps.get(byte as usize).copied().unwrap_or(0);
-            hash = ((hash << SHIFT) ^ u32::from(step)) & MASK;
+            hash = (hash << SHIFT) ^ step;
             let begin = self.begins(hash);
-            if step & ALONE != 0 || begin {
-                if begin && i + 1 >= WINDOW {
+            if (begin != Begin::No) | (step >= ALONE) {
+                if i + 1 >= WINDOW && self.confirmed(begin, hash, text.get(i + 1)) {
                     stop(Stop::Begin(i + 1 - WINDOW));
                 }
-                if step & ALONE != 0 {
+                if step >= ALONE && step & last & DIGIT == 0 {
                     stop(Stop::Byte(i));
                 }
             }
+            last = step;
         }
         // A literal of two bytes can be the text's last.
         hash = next(hash, 0);
-        if self.begins(hash) && text.len() >= WINDOW - 1 {
+        if self.begins(hash) == Begin::Yes && text.len() >= WINDOW - 1 {
             stop(Stop::Begin(text.len() + 1 - WINDOW));
         }
     }
 
     #[inline(always)]
-    fn begins(&self, hash: u32) -> bool {
-        self.begins.get((hash & MASK) as usize).copied().unwrap_or(false)
+    fn begins(&self, hash: u32) -> Begin {
+        self.begins
+            .get((hash & MASK) as usize)
+            .copied()
+            .unwrap_or(Begin::No)
+    }
+
+    // What the byte after the first three says to them.
+    #[inline(always)]
+    fn confirmed(&self, begin: Begin, hash: u32, following: Option<&u8>) -> bool {
+        match (begin, following) {
+            (Begin::Yes, _) => true,
+            (Begin::Perhaps, Some(&byte)) => self
+                .goes_on
+                .get(next(hash, byte) as usize)
+                .is_some_and(|yes| *yes),
+            _ => false,
+        }
     }
 
     /// Calls `found` with the index and the end of every literal that begins at `start`.
@@ -119,13 +164,13 @@ impl Literals {
 }
 
 fn next(hash: u32, byte: u8) -> u32 {
-    ((hash << SHIFT) ^ u32::from(symbol(byte))) & MASK
+    ((hash << SHIFT) ^ symbol(byte)) & MASK
 }
 
 // The same for both cases of a letter, otherwise spread evenly (Fibonacci hashing).
-fn symbol(byte: u8) -> u16 {
+fn symbol(byte: u8) -> u32 {
     let spread = u32::from(byte.to_ascii_lowercase()).wrapping_mul(0x9E37_79B1);
-    (spread >> (u32::BITS - BITS)) as u16
+    spread >> (u32::BITS - BITS)
 }
 
 #[cfg(test)]

@@ -4,96 +4,63 @@
 use guard_core::allowlist::{model, parse, Allowlist, GATE};
 use guard_core::json::Edits;
 use guard_core::refusal::Refusal;
-use guard_core::rules::Rules;
 use guard_core::shape::Shape;
-use guard_host::Root;
-use proxy_wasm::traits::{Context, HttpContext};
+use guard_host::{Headers, Reads, Request, Root};
 use proxy_wasm::types::Action;
-use std::rc::Rc;
 
 proxy_wasm::main! {{
-    proxy_wasm::set_root_context(|_| Root::boxed(parse, |rules| Box::new(Request { rules, rule: None })));
+    proxy_wasm::set_root_context(|_| Root::boxed(parse, |rules| Box::new(Request::<Choice>::new(rules))));
 }}
 
 /// The header that the routes of aliases match.
 const ALIAS: &str = "x-higress-llm-model";
 
-struct Request {
-    rules: Option<Rc<Rules<Allowlist>>>,
-    /// The rule, for as long as the body is awaited.
-    rule: Option<Rc<Allowlist>>,
-}
+struct Choice;
 
-impl Request {
-    fn begin(&mut self, end_of_stream: bool) -> Result<Action, Refusal> {
-        let Some(rule) = guard_host::rule(GATE, self.rules.as_deref())? else {
-            return Ok(Action::Continue);
-        };
-        let path = guard_host::request_header(":path").unwrap_or_default();
-        if Shape::of(&path) == Shape::Models {
-            return list(&rule);
-        }
-        let action = guard_host::expect_body(GATE, rule.max_body_bytes, end_of_stream);
-        self.rule = Some(rule);
-        action
+impl Reads for Choice {
+    type Rule = Allowlist;
+    const GATE: &'static str = GATE;
+
+    fn limit(rule: &Allowlist) -> usize {
+        rule.max_body_bytes
     }
 
-    fn read(&mut self, size: usize, end_of_stream: bool) -> Result<Action, Refusal> {
-        let Some(rule) = &self.rule else {
-            return Ok(Action::Continue);
-        };
-        let Some(body) = guard_host::whole_body(GATE, rule.max_body_bytes, size, end_of_stream)? else {
-            return Ok(Action::Pause);
-        };
-        let asked = model(&body)?;
-        let workload = guard_host::request_header("workload");
-        let alias = rule.decide(allowed(rule)?, workload.as_deref(), &asked.name)?;
+    fn by_headers(rule: &Allowlist, headers: &Headers, _: bool) -> Result<Option<Action>, Refusal> {
+        match Shape::of(&headers.text(":path")) {
+            Shape::Models => list(rule, headers).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    fn by_body(rule: &Allowlist, headers: &Headers, body: &[u8]) -> Result<(), Refusal> {
+        let asked = model(body)?;
+        let workload = headers.first("workload");
+        let alias = rule.decide(allowed(rule, headers)?, workload.as_deref(), &asked.name)?;
         if alias != asked.name {
             let mut edits = Edits::default();
             edits.replace_text(asked.span, alias);
-            let (end, head) = edits.head(&body);
-            if !guard_host::replace_request_head(end, &head, size) {
+            let (end, head) = edits.head(body);
+            if !guard_host::replace_request_head(end, &head, body.len()) {
                 return Err(Refusal::misconfigured(GATE));
             }
         }
         guard_host::set_request_header(ALIAS, alias);
-        self.rule = None;
-        Ok(Action::Continue)
+        Ok(())
     }
 }
 
-fn allowed(rule: &Allowlist) -> Result<&[String], Refusal> {
-    let header = |name| guard_host::request_header(name).unwrap_or_default();
-    rule.models(&header("x-dev-project"), &header("x-dev-group"))
+fn allowed<'r>(rule: &'r Allowlist, headers: &Headers) -> Result<&'r [String], Refusal> {
+    rule.models(&headers.text("x-dev-project"), &headers.text("x-dev-group"))
 }
 
-fn list(rule: &Allowlist) -> Result<Action, Refusal> {
-    if guard_host::request_header(":method").as_deref() != Some("GET") {
+fn list(rule: &Allowlist, headers: &Headers) -> Result<Action, Refusal> {
+    if headers.first(":method").as_deref() != Some("GET") {
         return Err(Refusal::route_unknown(GATE));
     }
     Ok(guard_host::answer(
         200,
         GATE,
         "application/json",
-        &rule.list(allowed(rule)?),
+        &rule.list(allowed(rule, headers)?),
     ))
-}
-
-impl Context for Request {}
-
-impl HttpContext for Request {
-    fn on_http_request_headers(&mut self, _count: usize, end_of_stream: bool) -> Action {
-        guard_host::settle(self.begin(end_of_stream))
-    }
-
-    fn on_http_request_body(&mut self, size: usize, end_of_stream: bool) -> Action {
-        guard_host::settle(self.read(size, end_of_stream))
-    }
-
-    fn on_http_request_trailers(&mut self, _count: usize) -> Action {
-        if self.rule.is_none() {
-            return Action::Continue;
-        }
-        guard_host::refuse(&guard_host::trailers(GATE))
-    }
 }

@@ -8,7 +8,7 @@ use guard_core::refused::FROM_PROVIDER;
 use guard_core::rules::Rules;
 use guard_core::shape::Shape;
 use guard_core::usage::{asked, parse, unseen, Answer, Asked, Booked, End, Metering, GATE};
-use guard_host::Root;
+use guard_host::{Headers, Root};
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::{Action, BufferType};
@@ -59,13 +59,14 @@ impl Request {
         let Some(rule) = guard_host::rule(GATE, self.rules.as_deref())? else {
             return Ok(Action::Continue);
         };
-        self.shape = Shape::of(&guard_host::request_header(":path").unwrap_or_default());
-        let action = guard_host::expect_body(GATE, rule.max_body_bytes, end_of_stream)?;
-        self.who.consumer = guard_host::request_header("x-mse-consumer").unwrap_or_default();
-        self.who.alias = guard_host::request_header("x-higress-llm-model").unwrap_or_default();
-        for (name, _) in guard_host::request_headers() {
-            if HIDDEN.contains(&name.as_str()) || name.starts_with("x-dev-") {
-                guard_host::remove_request_header(&name);
+        let headers = Headers::of_request();
+        self.shape = Shape::of(&headers.text(":path"));
+        let action = guard_host::expect_body(GATE, &headers, rule.max_body_bytes, end_of_stream)?;
+        self.who.consumer = headers.text("x-mse-consumer").into_owned();
+        self.who.alias = headers.text("x-higress-llm-model").into_owned();
+        for name in headers.names() {
+            if HIDDEN.contains(&name) || name.starts_with("x-dev-") {
+                guard_host::remove_request_header(name);
             }
         }
         self.state = State::Reading(rule);
@@ -99,9 +100,9 @@ impl Request {
             self.state = State::Idle;
             return;
         }
-        let header = |name| guard_host::response_header(name).unwrap_or_default();
-        let answer = Answer::new(&header("content-type"), &header("content-encoding"));
-        self.answer = Some((header(":status").parse().unwrap_or(0), answer));
+        let headers = Headers::of_response();
+        let answer = Answer::new(&headers.text("content-type"), &headers.text("content-encoding"));
+        self.answer = Some((headers.text(":status").parse().unwrap_or(0), answer));
     }
 
     /// Books the request, once.

@@ -35,11 +35,18 @@ pub fn find_v4(view: &View, i: usize, exempt: bool) -> Option<Span> {
         while j - from < 4 && view.ahead(j, i).is_ascii_digit() {
             j += 1;
         }
+        // Most numbers are no address: told before anything else.
+        if n == 0 && view.ahead(j, i) != b'.' {
+            return None;
+        }
         let digits = sub(text, from, j);
         if digits.is_empty() || digits.len() > 3 || (digits.len() > 1 && digits.starts_with(b"0")) {
             return None;
         }
-        *octet = core::str::from_utf8(digits).ok()?.parse().ok()?;
+        let value = digits
+            .iter()
+            .fold(0, |value, digit| value * 10 + u32::from(digit - b'0'));
+        *octet = u8::try_from(value).ok()?;
     }
     let next = view.ahead(j, i);
     if word(next) || (next == b'.' && word(view.ahead(j + 1, i))) {

@@ -1,6 +1,7 @@
 //! The built-in kinds. Every recogniser is given a view and the place of its trigger and reports spans; it looks back
 //! no further than `LOOK_BACK` bytes and ahead no further than the longest match of its kind.
 
+pub mod digits;
 pub mod email;
 pub mod ip;
 pub mod numbers;

@@ -1,6 +1,6 @@
 //! Tables behind the kinds. To add a national id: one line in `NATIONAL_IDS` and its check.
 
-use super::numbers::{luhn, Number};
+use super::digits::{luhn, Number};
 
 /// Length of an IBAN per country (the SWIFT registry of IBAN formats).
 pub const IBAN_LENGTHS: [(&[u8; 2], u8); 80] = [
