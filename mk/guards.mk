@@ -42,3 +42,7 @@ BENCHES += bench-guards
 .PHONY: bench-guards
 bench-guards: setup ## the guards' cost in a stock Envoy
 	cd tests && $(CURDIR)/$(PYTHON) -m guards.bench
+
+.PHONY: fuzz-guards
+fuzz-guards: setup guards-tools ## guards: fuzz what reads requests and answers against a strict parser, FUZZ_SECONDS each
+	$(call FUZZ,guards/core,guards.seeds,json request wording answer)
