@@ -344,9 +344,8 @@ impl Grams {
             stride,
             begins: [0; GRAM_HASHES / 64],
         };
-        for gram in needles.iter().flat_map(|needle| needle.windows(3).take(stride)) {
-            if let [a, b, c] = gram {
-                let hash = gram_hash([*a, *b, *c]);
+        for needle in needles {
+            for hash in (0..stride).filter_map(|place| gram(needle, place)) {
                 if let Some(word) = grams.begins.get_mut(hash / 64) {
                     *word |= 1 << (hash % 64);
                 }
@@ -355,18 +354,25 @@ impl Grams {
         Some(grams)
     }
 
-    fn has(&self, gram: [u8; 3]) -> bool {
-        let hash = gram_hash(gram);
-        self.begins
-            .get(hash / 64)
-            .is_some_and(|word| word >> (hash % 64) & 1 == 1)
+    /// Whether a needle may hold the three bytes at a place; none where there are no three.
+    fn has(&self, text: &[u8], place: usize) -> Option<bool> {
+        let hash = gram(text, place)?;
+        let word = self.begins.get(hash / 64)?;
+        Some(word >> (hash % 64) & 1 == 1)
     }
 }
 
-/// Spread evenly (Fibonacci hashing).
-fn gram_hash([a, b, c]: [u8; 3]) -> usize {
-    let spread = u32::from_le_bytes([a, b, c, 0]).wrapping_mul(0x9E37_79B1);
-    (spread >> (u32::BITS - GRAM_HASHES.trailing_zeros())) as usize
+/// The hash of three bytes, spread evenly (Fibonacci hashing).
+fn gram(text: &[u8], place: usize) -> Option<usize> {
+    let rest = text.get(place..)?;
+    // Four bytes are read at once, three one by one.
+    let bytes = match rest {
+        [a, b, c, d, ..] => u32::from_le_bytes([*a, *b, *c, *d]) & 0xFF_FFFF,
+        [a, b, c] => u32::from_le_bytes([*a, *b, *c, 0]),
+        _ => return None,
+    };
+    let spread = bytes.wrapping_mul(0x9E37_79B1);
+    Some((spread >> (u32::BITS - GRAM_HASHES.trailing_zeros())) as usize)
 }
 
 /// A stretch of a text that the automaton has to see: from the first byte at which a needle may begin to the least byte
@@ -383,9 +389,10 @@ impl Stretch {
         };
         let mut place = at + grams.stride - 1;
         loop {
-            let gram = |place: usize| Some(grams.has(*text.get(place..)?.first_chunk()?));
             // Of a needle's groups at least two stand together.
-            if gram(place)? && (gram(place - 1)? || gram(place + 1) == Some(true)) {
+            if grams.has(text, place)?
+                && (grams.has(text, place - 1)? || grams.has(text, place + 1) == Some(true))
+            {
                 return Some(Stretch {
                     from: place + 1 - grams.stride,
                     least: place,

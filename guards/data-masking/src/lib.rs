@@ -104,7 +104,7 @@ impl Request {
             return Ok(Action::Pause);
         };
         self.reading = false;
-        if core::str::from_utf8(&doc).is_err() {
+        if simdutf8::basic::from_utf8(&doc).is_err() {
             return Err(Refusal::malformed(GATE, "it is not UTF-8"));
         }
         let masked = self.with_masker(&policy, Side::Request, &doc, |masker, buffers| {

@@ -193,7 +193,7 @@ impl Engine {
             Kind::ApiKey => self.api_key.replace(index).is_some(),
             Kind::Credential => self.credential.replace(index).is_some(),
             Kind::NationalId => {
-                self.wanted.countries = countries(spec)?;
+                self.wanted.national(countries(spec)?);
                 self.wanted.national_id.replace(index).is_some()
             }
             Kind::Regex => {

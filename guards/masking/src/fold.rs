@@ -20,7 +20,8 @@ pub enum Decode {
 pub struct Mapped {
     /// The decoded bytes; valid UTF-8 where the source was.
     pub text: Vec<u8>,
-    // (offset in `text`, offset in the source), ascending in both; between two entries both advance alike.
+    // (offset in `text`, offset in the source), ascending in both, one after every unit that is written differently; up to the
+    // next such unit both advance alike.
     breaks: Vec<(u32, u32)>,
 }
 
@@ -192,7 +193,6 @@ pub fn decode(src: &[u8], how: Decode, out: &mut Mapped) -> bool {
         }
         any = true;
         out.text.extend_from_slice(sub(src, copied, i));
-        out.breaks.push((out.text.len() as u32, i as u32));
         if let Some(c) = folded {
             out.text.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
         }

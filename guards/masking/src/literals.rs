@@ -1,7 +1,7 @@
 //! All literals of an engine, found in one pass: a hash of the last bytes says where one may begin, and only there
 //! it is looked for. Most bytes of most texts cost one look into two small tables and no branch.
 
-use crate::bytes::sub;
+use crate::bytes::{before, sub};
 use crate::config::Refused;
 use aho_corasick::automaton::Automaton;
 use aho_corasick::nfa::contiguous::NFA;
@@ -96,20 +96,19 @@ impl Literals {
 
     /// Calls `stop` wherever a literal may begin or a byte of interest stands, in the order of what decides it.
     pub fn pass(&self, text: &[u8], mut stop: impl FnMut(Stop)) {
-        let (mut hash, mut last) = (0, 0);
+        let mut hash = 0;
         for (i, &byte) in text.iter().enumerate() {
             let step = self.steps.get(byte as usize).copied().unwrap_or(0);
             hash = (hash << SHIFT) ^ step;
             let begin = self.begins(hash);
-            if (begin != Begin::No) | (step >= ALONE) {
+            if begin != Begin::No || step >= ALONE {
                 if i + 1 >= WINDOW && self.confirmed(begin, hash, text.get(i + 1)) {
                     stop(Stop::Begin(i + 1 - WINDOW));
                 }
-                if step >= ALONE && step & last & DIGIT == 0 {
+                if step >= ALONE && !(step & DIGIT != 0 && before(text, i).is_ascii_digit()) {
                     stop(Stop::Byte(i));
                 }
             }
-            last = step;
         }
         // A literal of two bytes can be the text's last.
         hash = next(hash, 0);

@@ -14,6 +14,14 @@ const NOT_BEFORE: [&str; 17] = [
 /// The address whose first digit is at `i`.
 pub fn find_v4(view: &View, i: usize, exempt: bool) -> Option<Span> {
     let text = view.text;
+    // Most numbers are no address: told before anything else.
+    let mut first = i;
+    while first - i < 4 && at(text, first).is_ascii_digit() {
+        first += 1;
+    }
+    if first < text.len() && at(text, first) != b'.' {
+        return None;
+    }
     let prev = before(text, i);
     if (word(prev) && !escape_letter(text, i)) || matches!(prev, b'.' | b'^' | b'~') {
         return None;
@@ -34,10 +42,6 @@ pub fn find_v4(view: &View, i: usize, exempt: bool) -> Option<Span> {
         let from = j;
         while j - from < 4 && view.ahead(j, i).is_ascii_digit() {
             j += 1;
-        }
-        // Most numbers are no address: told before anything else.
-        if n == 0 && view.ahead(j, i) != b'.' {
-            return None;
         }
         let digits = sub(text, from, j);
         if digits.is_empty() || digits.len() > 3 || (digits.len() > 1 && digits.starts_with(b"0")) {

@@ -39,6 +39,20 @@ pub struct Wanted {
     pub national_id: Option<u16>,
     /// Bit per line of `NATIONAL_IDS`.
     pub countries: u32,
+    /// Bit per number of digits that an id of theirs has.
+    pub national_digits: u32,
+}
+
+impl Wanted {
+    /// Asks for the ids of these countries.
+    pub fn national(&mut self, countries: u32) {
+        let asked = NATIONAL_IDS.iter().enumerate();
+        let digits = asked
+            .filter(|(i, _)| countries >> i & 1 == 1)
+            .map(|(_, id)| id.digits);
+        self.national_digits = digits.fold(0, |all, digits| all | digits);
+        self.countries = countries;
+    }
 }
 
 /// True when the number at `i`, with all its groups, has too few digits for any kind: most numbers of code and prose.
@@ -111,7 +125,7 @@ pub fn find(view: &View, i: usize, wanted: &Wanted, found: &mut impl FnMut(u16, 
                 }
             }
         }
-        if let Some(rule) = national {
+        if let Some(rule) = national.filter(|_| wanted.national_digits >> number.digits().len() & 1 == 1) {
             if let Some(span) = national_id(view, &number, wanted.countries, open_left, closed, hold) {
                 found(rule, span);
                 national = None;

@@ -157,6 +157,9 @@ pub const CARD_PREFIXES: [(u32, u32, &[usize]); 14] = [
     (50, 50, &[16]),
 ];
 
+// All lengths are within these.
+const CARD_LENGTHS: core::ops::RangeInclusive<usize> = 14..=19;
+
 /// One country's identity number.
 pub struct NationalId {
     /// ISO 3166 code in lower case, as in `countries`.
@@ -381,6 +384,9 @@ fn french(n: &Number) -> bool {
 
 /// True when the digits are a payment card's: a known issuer, a length that it uses, and the Luhn check.
 pub fn card(digits: &[u8]) -> bool {
+    if !CARD_LENGTHS.contains(&digits.len()) {
+        return false;
+    }
     let prefix = |len: usize| digits.iter().take(len).fold(0_u32, |v, &x| v * 10 + u32::from(x));
     let known = CARD_PREFIXES.iter().any(|&(from, to, lengths)| {
         let width = from.ilog10() as usize + 1;
