@@ -5,7 +5,6 @@ mod common;
 use common::{engine, Bench};
 use masking::body::Buffers;
 use masking::Side;
-use std::time::Instant;
 
 const RULES: &str = r#"{"hash_key":"0123456789abcdef","deny_words":["aaaaaaab","ลับมาก"],"rules":[
     {"kind":"email"},{"kind":"phone"},{"kind":"ip"},{"kind":"api_key"},{"kind":"credential"},
@@ -32,11 +31,19 @@ const WORST: [&str; 16] = [
     "[EMAIL_",
 ];
 
+/// What this thread has computed so far: a busy machine makes a clock on the wall run, but not this one. From Linux's
+/// `schedstat`, which is brought up to date when a thread yields.
+fn cpu_seconds() -> f64 {
+    std::thread::yield_now();
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    stat.split(' ').next().unwrap().parse::<f64>().unwrap() / 1e9
+}
+
 fn seconds(engine: &masking::Engine, text: &str) -> f64 {
     let best = (0..3).map(|_| {
-        let start = Instant::now();
+        let start = cpu_seconds();
         Bench::new(engine, Side::Request).text(text);
-        start.elapsed().as_secs_f64()
+        cpu_seconds() - start
     });
     best.fold(f64::MAX, f64::min)
 }
@@ -67,11 +74,11 @@ fn many_values_to_restore_take_no_longer_than_few() {
             let mut bench = Bench::new(&engine, Side::Request);
             let mut masker = bench.masker();
             masker.avoid = doc.as_bytes();
-            let start = Instant::now();
+            let start = cpu_seconds();
             masking::body::mask(&mut masker, doc.as_bytes(), &mut Buffers::default())
                 .unwrap()
                 .unwrap();
-            start.elapsed().as_secs_f64()
+            cpu_seconds() - start
         });
         best.fold(f64::MAX, f64::min)
     };
