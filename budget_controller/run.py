@@ -236,8 +236,9 @@ class _Tick:
             if final:
                 ledger.settle(page, step, limit, zone, booking)
                 self._want(name, page, found, left)
-                batch_set = batch.members if page.open else batch.leavers
-                batch_set.append(("budget:open", name))
+                # A credit is set right by this run's allocation, or by the next one's should this run die before.
+                looked_at_again = batch.members if page.open or booking.credited else batch.leavers
+                looked_at_again.append(("budget:open", name))
             _shift(reserved, page, page.reserved(left))
             batch.pages.append((name, page.dump(), left if final else None))
             for entry in booking.entries:

@@ -58,10 +58,21 @@ def what_waits_cannot_be_leased(ledger: Ledger) -> None:
     ledger.controller_runs(skew=0)
 
 
+def a_credit_outlives_a_crash(ledger: Ledger) -> None:
+    """A hold is lost in a fail-over and given back: the run that saw it dies before it takes the tokens away."""
+    ledger.time_passes(seconds=200)
+    ledger.held_request(ends=False, reported=(161, 176, 46, 221), who="atlas.dave")
+    ledger.redis_fails_over()
+    ledger.gateway_restarts(after=20, scraped_before=False)
+    ledger.controller_crashes(call=12)
+    ledger.controller_runs(skew=0)
+
+
 FOUND: tuple[Steps, ...] = (
     a_rebuild_reads_before_every_gap,
     many_short_lives_between_two_ticks,
     a_rebuild_waits_for_no_debits,
     two_controllers_rebuild,
     what_waits_cannot_be_leased,
+    a_credit_outlives_a_crash,
 )
