@@ -51,6 +51,7 @@ setup: ## the project's Python environments and the collection's link, cached ou
 
 lint: $(LINTS) ## every static check
 
-test: lint $(TESTS) ## every tier of tests
+test: ## every tier of tests, two at a time: one computes while the other waits for what it started
+	@$(MAKE) --no-print-directory --jobs 2 --keep-going --output-sync=target lint $(TESTS)
 
 bench: $(BENCHES) ## measured speed: ratios, a picture and raw numbers under artifacts/
