@@ -1,9 +1,9 @@
 # The roles on hosts: the lock, preflight's judgement and the registry's images; and whole booted Debian hosts.
 # Whole hosts: docs/testing-hosts.md.
-TESTS += test-hosts
+TESTS += test-hosts test-molecule
 
 MOLECULE         := $(BUILD)/molecule
-MOLECULE_SECONDS ?= 1800
+MOLECULE_SECONDS ?= 2700
 KUBECTL_SRC      := molecule/stand_in/kubectl
 KUBECTL           = $(CACHE)/kubectl-$(shell cat $(KUBECTL_SRC)/go.mod $(KUBECTL_SRC)/go.sum $(KUBECTL_SRC)/main.go | sha256sum | cut -c1-16)
 
