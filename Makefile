@@ -33,6 +33,9 @@ if [ ! -e $$dir/.complete ]; then echo "building the environment $(1) ($$key)"; 
 mkdir -p $(BUILD); ln -sfn $$dir $(BUILD)/$(1)
 endef
 
+# What tests start is no part of this make: it must not take its job slots.
+unexport MAKEFLAGS MFLAGS
+
 TESTS :=
 LINTS :=
 BENCHES :=

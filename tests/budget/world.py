@@ -23,6 +23,8 @@ BEGIN = int(datetime(2026, 11, 30, 23, 50, tzinfo=ZONE).timestamp())
 WORST_REQUEST = 1000
 #: Envoy renews its uptime every 5 s, so two starts less than this apart cannot be told from one: docs/budget.md.
 SHORTEST_LIFE = 11
+#: Debits that no counter has shown for so long are booked as unattributed.
+GIVEN_UP = 900
 KINDS = 6
 
 #: USD per token: input, cache read, cache write, output, estimated input, estimated output
@@ -224,7 +226,7 @@ class World:
             if not request.finished and request.held:
                 request.held = 0
             request.forgotten = request.finished
-            if request.debited and request.scraped is None and not request.lost:
+            if request.debited and request.scraped is None:
                 self.lost_debits[request.consumer] += request.reported
                 request.debited = False
             if request.lost:
@@ -310,7 +312,9 @@ class World:
         return sum((max(r.held, 0) * DEAREST for r in flying), Fraction(0))
 
     def bound(self, scope: str) -> Fraction:
-        """The documented bound: what was in flight at once, and what a fail-over or a hang-up keeps from the balance."""
+        """The documented bound: what was in flight at once, what a fail-over, a flush or a hang-up keeps from the balance,
+        and what a period is told of too late.
+        """
         total = Fraction(0)
         for consumer in CONSUMERS:
             if scope in scopes_of(consumer):
@@ -320,7 +324,13 @@ class World:
             if r.finished and scope in scopes_of(r.consumer):
                 undebited = r.tokens[4] + r.tokens[5]
                 total += undebited * DEAREST
+                total += r.cost if self._late(r, day if scope in DAILY else month) else 0
         return total
+
+    def _late(self, request: Request, period: Callable[[int], str]) -> bool:
+        """First scraped in another period than it was used in, and after its debit was given up."""
+        seen = self.now if request.scraped is None else request.scraped
+        return not request.lost and seen - request.stamp >= GIVEN_UP and period(seen) != period(request.stamp)
 
 
 def scopes_of(consumer: str) -> tuple[str, ...]:
