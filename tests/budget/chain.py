@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -203,8 +204,8 @@ class Chain:
                 found[meter] = found.get(meter, 0) + int(value)
         return found
 
-    def query(self, query: str) -> list[Any]:
-        url = f"http://127.0.0.1:{self.sandbox.base + 3}/api/v1/query?{urlencode({'query': query})}"
+    def query(self, query: str, **options: object) -> list[Any]:
+        url = f"http://127.0.0.1:{self.sandbox.base + 3}/api/v1/query?{urlencode({'query': query, **options})}"
         with urlopen(url, timeout=10) as answer:
             found: list[Any] = json.load(answer)["data"]["result"]
         return found
@@ -215,10 +216,10 @@ class Chain:
         return float(shown[0]["value"][1]) if shown else 0
 
     def scraped(self) -> None:
-        """Wait until Prometheus shows what Envoy counts, and Envoy counts no more."""
+        """Wait until Prometheus shows what Envoy counts, and Envoy counts no more, as of a whole second: so ticks ask."""
 
         def agree() -> bool:
-            shown = self.query(f'sum({{__name__=~"{METER}.*"}})')
+            shown = self.query(f'sum({{__name__=~"{METER}.*"}})', time=int(time.time()))
             return sum(self.counters().values()) == (int(shown[0]["value"][1]) if shown else 0)
 
         until(agree, 60)
