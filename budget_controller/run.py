@@ -23,7 +23,7 @@ from .store import CHUNK, Batch, Head, Move, Row, Store
 
 #: A clock further off than this from the metrics API's is wrong.
 MAX_SKEW = 300
-SHARD_CONSUMERS = 20_000
+SHARD_CONSUMERS = 5_000
 #: Balances moved without any counter are looked for among this many consumers per tick, in turn.
 SCAN = 10_000
 
@@ -178,13 +178,13 @@ class _Tick:
         for project in self.config.projects:
             members = len(self.group_of.get(project, ()))
             if part and size + members > SHARD_CONSUMERS:
-                yield Shard(tuple(part))
+                yield Shard(frozenset(part))
                 part, size = [], 0
             part.append(project)
             size += members
         if part:
-            yield Shard(tuple(part))
-        yield Shard(tuple(self.config.projects), others=True)
+            yield Shard(frozenset(part))
+        yield Shard(frozenset(self.config.projects), others=True)
 
     # -- booking -------------------------------------------------------------------------------------------------
 

@@ -47,12 +47,12 @@ _OWN_LABELS = ("ai_route", "ai_cluster", "ai_model", "ai_consumer")
 class Shard:
     """Part of the consumers, small enough to be held in memory: those of some projects, or of none of them."""
 
-    projects: tuple[str, ...]
+    projects: frozenset[str]
     others: bool = False
 
     def matcher(self) -> str:
         """The label matcher; names are ``<project>.<user>`` and a project's name has neither dots nor quotes."""
-        return f'ai_consumer{"!~" if self.others else "=~"}"(?:{"|".join(self.projects)})[.].+"'
+        return f'ai_consumer{"!~" if self.others else "=~"}"(?:{"|".join(sorted(self.projects))})[.].+"'
 
     def holds(self, consumer: str) -> bool:
         """Whether the consumer is in this shard."""

@@ -15,7 +15,7 @@ from budget_controller.gateways import Gateways
 from budget_controller.sources import METERS, Shard
 from budget_controller.store import Head
 
-SHARDS = [Shard((name,)) for name in ("atlas", "beacon", "comet")]
+SHARDS = [Shard(frozenset({name})) for name in ("atlas", "beacon", "comet")]
 
 
 class Unseen:
@@ -25,7 +25,7 @@ class Unseen:
         """It has no connections."""
 
     def counters(self, _meter: int, at: int, _since: int | None, shard: Shard) -> Iterator[Any]:
-        (project,) = shard.projects
+        project = next(iter(shard.projects))
         if project == "comet" and at == 0:
             raise SourceError("the metrics API is away")
         yield (("instance", f"gateway of {project}"),), f"{project}.alice", "m1", 7
@@ -41,7 +41,7 @@ def test_the_books_are_the_same(redis_port: int, steps: Steps, monkeypatch: pyte
 def test_processes_that_the_reader_meets_are_known_afterwards() -> None:
     head = Head(cursor=0)
     reading = Gateways(head, Unseen())  # type: ignore[arg-type]
-    found = {shard.projects[0]: usage for shard, usage in reading.read_each(SHARDS, 5, None)}
+    found = {next(iter(shard.projects)): usage for shard, usage in reading.read_each(SHARDS, 5, None)}
     lives = {name: process.lives[-1][1] for name, process in head.processes.items()}
     assert len(set(lives.values())) == len(SHARDS)
     assert reading.unsaved
