@@ -57,11 +57,11 @@ class Gateways:
             steps.update(_last_before_gap([moment for moment, _ in seen], at))
         return [*sorted(step for step in steps if cursor < step < at), at], restarted
 
-    def read_each(self, shards: Sequence[Shard], step: int, since: int | None) -> Iterator[tuple[Shard, Usage]]:
+    def read_each(self, shards: Sequence[Shard], step: int, since: int | None) -> Iterator[Usage]:
         """``read`` for each shard. Many are read by another process, which is one shard ahead of the caller."""
         if len(shards) <= FEW_SHARDS:
             for shard in shards:
-                yield shard, self.read(shard, step, since)
+                yield self.read(shard, step, since)
             return
 
         def reading() -> Iterator[tuple[Usage, GatewayProcesses]]:
@@ -69,10 +69,10 @@ class Gateways:
             for shard in shards:
                 yield self.read(shard, step, since), (self._head.next_process, self._head.processes)
 
-        for shard, (usage, (following, processes)) in zip(shards, ahead.produce(reading), strict=True):
+        for usage, (following, processes) in ahead.produce(reading):
             if following != self._head.next_process:
                 self._head.next_process, self._head.processes, self.unsaved = following, processes, True
-            yield shard, usage
+            yield usage
 
     def read(self, shard: Shard, step: int, since: int | None) -> Usage:
         """Consumer -> series key (``<life>|<model>``) -> counters, -1 where nothing changed since ``since``."""

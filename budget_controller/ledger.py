@@ -90,14 +90,13 @@ class Page:
     @classmethod
     def load(cls, text: str) -> Page:
         """A stored page; raises ValueError when it is none."""
-        version, path, *rest = _decode(text)
+        version, path, *rest = json.loads(text)
         if version != 1:
             raise ValueError(f"a page of version {version}")
         return cls(Path(*path), *rest)
 
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
-_decode = json.JSONDecoder().decode
 
 
 class Entry(NamedTuple):
@@ -203,7 +202,7 @@ def _gains(seen: dict[str, list[int]], key: str, values: list[int]) -> list[int]
     if before is None:
         seen[key] = gained = [value if value > 0 else 0 for value in values]
         return gained
-    gained = [0, 0, 0, 0, 0, 0]
+    gained = [0] * len(values)
     for kind, now in enumerate(values):
         if now >= 0:
             last = before[kind]

@@ -17,7 +17,7 @@ from .config import Budget, Config
 from .errors import ClockError
 from .gateways import OVERLAP
 from .ledger import Booking, Page, Path
-from .sources import Shard, Source
+from .sources import Shard, Source, shared_out
 from .standing import Standing, available
 from .store import CHUNK, Batch, Head, Move, Row, Store
 
@@ -197,11 +197,12 @@ class _Tick:
         since: int | None = before - OVERLAP
         if any(before - OVERLAP < moment <= step for moment in restarted):
             since = None  # a counter that restarted may show the same number again: read all of them
-        for shard, usage in self.gateways.read_each(list(self._shards()), step, since):
+        shards = list(self._shards())
+        readings = self.gateways.read_each(shards, step, since)
+        for usage, others in zip(readings, shared_out(extra or (), shards), strict=True):
             names = list(usage)
             counted.update(names)
-            if extra is not None:
-                names += sorted(name for name in extra if name not in usage and shard.holds(name))
+            names += sorted(name for name in others if name not in usage)
             for number, part in enumerate(_chunks(names)):
                 self._book(self.store.rows(part), usage, step, final=extra is not None)
                 self.progress("consumers", number * CHUNK, len(names))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any, Protocol
@@ -54,10 +54,15 @@ class Shard:
         """The label matcher; names are ``<project>.<user>`` and a project's name has neither dots nor quotes."""
         return f'ai_consumer{"!~" if self.others else "=~"}"(?:{"|".join(sorted(self.projects))})[.].+"'
 
-    def holds(self, consumer: str) -> bool:
-        """Whether the consumer is in this shard."""
-        project, dot, user = consumer.partition(".")
-        return (bool(dot and user) and project in self.projects) != self.others
+
+def shared_out(consumers: Iterable[str], shards: Sequence[Shard]) -> list[list[str]]:
+    """For each shard those of the consumers that are in it. The last shard has those of no Project."""
+    number = {project: index for index, shard in enumerate(shards[:-1]) for project in shard.projects}
+    parts: list[list[str]] = [[] for _ in shards]
+    for consumer in consumers:
+        project, _, user = consumer.partition(".")
+        parts[number.get(project, -1) if user else -1].append(consumer)
+    return parts
 
 
 class Source(Protocol):

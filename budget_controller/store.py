@@ -29,7 +29,6 @@ import redis
 
 from .errors import StoreError, Superseded
 
-HOLD_PREFIX = "chat_hold:"
 CHUNK = 1000
 _MAX_INT = 2**63 - 1
 

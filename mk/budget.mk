@@ -4,6 +4,7 @@ LINTS += lint-budget
 BENCHES += bench-budget
 
 BUDGET_PYTEST = PYTHONPATH=$(BUILD)/collections:tests/budget:. $(PYTHON) -m pytest
+BUDGET_LEDGER := $(addprefix tests/budget/test_ledger_,properties.py mutations.py)
 BUDGET_ZIPAPP := $(BUILD)/budget-controller.pyz
 
 .PHONY: test-budget lint-budget bench-budget budget-tools
@@ -12,8 +13,8 @@ budget-tools: setup
 
 test-budget: budget-tools collections ## the budget controller: ledger properties, mutations, commands, and dollars on the real chain
 	@# In a process of its own: which sequences Hypothesis makes depends on the modules that are loaded.
-	$(BUDGET_PYTEST) tests/budget/test_ledger_properties.py tests/budget/test_ledger_mutations.py
-	$(BUDGET_PYTEST) tests/budget --ignore tests/budget/test_ledger_properties.py --ignore tests/budget/test_ledger_mutations.py
+	$(BUDGET_PYTEST) $(BUDGET_LEDGER)
+	$(BUDGET_PYTEST) tests/budget $(addprefix --ignore=,$(BUDGET_LEDGER))
 
 lint-budget: setup ## mypy --strict on the budget controller
 	$(VENV)/bin/mypy --strict budget_controller

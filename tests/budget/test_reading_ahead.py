@@ -12,7 +12,7 @@ from found import FOUND
 from budget_controller import ahead, gateways, run
 from budget_controller.errors import ControllerError, SourceError
 from budget_controller.gateways import Gateways
-from budget_controller.sources import METERS, Shard
+from budget_controller.sources import METERS, Shard, shared_out
 from budget_controller.store import Head
 
 SHARDS = [Shard(frozenset({name})) for name in ("atlas", "beacon", "comet")]
@@ -41,7 +41,8 @@ def test_the_books_are_the_same(redis_port: int, steps: Steps, monkeypatch: pyte
 def test_processes_that_the_reader_meets_are_known_afterwards() -> None:
     head = Head(cursor=0)
     reading = Gateways(head, Unseen())  # type: ignore[arg-type]
-    found = {next(iter(shard.projects)): usage for shard, usage in reading.read_each(SHARDS, 5, None)}
+    usages = reading.read_each(SHARDS, 5, None)
+    found = {next(iter(shard.projects)): usage for shard, usage in zip(SHARDS, usages, strict=True)}
     lives = {name: process.lives[-1][1] for name, process in head.processes.items()}
     assert len(set(lives.values())) == len(SHARDS)
     assert reading.unsaved
@@ -63,3 +64,14 @@ def test_a_reader_that_dies_is_an_error() -> None:
 
     with pytest.raises(ControllerError, match="died"):
         list(ahead.produce(make))
+
+
+def test_every_consumer_is_in_one_shard() -> None:
+    shards = [*SHARDS, Shard(frozenset({"atlas", "beacon", "comet"}), others=True)]
+    names = ["comet.eve", "atlas.ann", "stranger.x", "atlas", "atlas.", ".ann", "", "atlas.ann.x"]
+    assert shared_out(names, shards) == [
+        ["atlas.ann", "atlas.ann.x"],
+        [],
+        ["comet.eve"],
+        ["stranger.x", "atlas", "atlas.", ".ann", ""],
+    ]

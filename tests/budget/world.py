@@ -365,5 +365,7 @@ class Feed:
     def counters(self, meter: int, at: int, since: int | None, shard: Any) -> Iterator[tuple[Any, str, str, int]]:
         before = self.world.sums(since, meter) if since is not None else {}
         for (consumer, model), value in self.world.sums(at, meter).items():
-            if shard.holds(consumer) and before.get((consumer, model)) != value:
+            if (consumer.partition(".")[0] in shard.projects) != shard.others and before.get(
+                (consumer, model)
+            ) != value:
                 yield (("instance", "gw"),), consumer, model, value
