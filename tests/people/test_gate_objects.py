@@ -35,7 +35,7 @@ def objects(**changes: Any) -> dict[str, dict[str, Any]]:
 def test_every_object_is_labelled_ours() -> None:
     for found in objects().values():
         labels = found["metadata"]["labels"]
-        assert labels["app.kubernetes.io/managed-by"] != "opsta-ai-gateway", "applying Projects would remove it"
+        assert labels["app.kubernetes.io/managed-by"] == "opsta-ai-gateway-sign-on", "the Projects' label is theirs"
         assert labels["ai-gateway.opsta.tech/site"] == "bkk"
         assert found["metadata"]["namespace"] == "higress-system"
 
