@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
+from typing import TypeVar
 
 from . import ahead, periods
 from .sources import METERS, Process, Shard, Source
@@ -22,6 +23,7 @@ FEW_SHARDS = 2
 Usage = dict[str, dict[str, list[int]]]
 #: The next id of a life, and the processes known
 GatewayProcesses = tuple[int, dict[str, GatewayProcess]]
+_T = TypeVar("_T")
 
 
 class Gateways:
@@ -57,22 +59,28 @@ class Gateways:
             steps.update(_last_before_gap([moment for moment, _ in seen], at))
         return [*sorted(step for step in steps if cursor < step < at), at], restarted
 
-    def read_each(self, shards: Sequence[Shard], step: int, since: int | None) -> Iterator[Usage]:
-        """``read`` for each shard. Many are read by another process, which is one shard ahead of the caller."""
+    def read_each(
+        self, shards: Sequence[Shard], step: int, since: int | None, beside: Callable[[Shard, Usage], _T]
+    ) -> Iterator[tuple[Usage, _T]]:
+        """``read`` for each shard, and what ``beside`` makes of it. Many shards are read by another process, one shard
+        ahead of the caller; ``beside`` runs there too.
+        """
         if len(shards) <= FEW_SHARDS:
             for shard in shards:
-                yield self.read(shard, step, since)
+                usage = self.read(shard, step, since)
+                yield usage, beside(shard, usage)
             return
 
-        def reading() -> Iterator[tuple[Usage, GatewayProcesses]]:
+        def reading() -> Iterator[tuple[Usage, _T, GatewayProcesses]]:
             self._source.disconnect()  # the parent's connections are its own
             for shard in shards:
-                yield self.read(shard, step, since), (self._head.next_process, self._head.processes)
+                usage = self.read(shard, step, since)
+                yield usage, beside(shard, usage), (self._head.next_process, self._head.processes)
 
-        for usage, (following, processes) in ahead.produce(reading):
+        for usage, found, (following, processes) in ahead.produce(reading):
             if following != self._head.next_process:
                 self._head.next_process, self._head.processes, self.unsaved = following, processes, True
-            yield usage
+            yield usage, found
 
     def read(self, shard: Shard, step: int, since: int | None) -> Usage:
         """Consumer -> series key (``<life>|<model>``) -> counters, -1 where nothing changed since ``since``."""

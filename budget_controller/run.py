@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from . import allocation, gateways, ledger, periods, standing
 from .config import Budget, Config
 from .errors import ClockError
-from .gateways import OVERLAP
+from .gateways import OVERLAP, Usage
 from .ledger import Booking, Page, Path
 from .sources import Shard, Source, shared_out
 from .standing import Standing, available
@@ -198,19 +199,37 @@ class _Tick:
         if any(before - OVERLAP < moment <= step for moment in restarted):
             since = None  # a counter that restarted may show the same number again: read all of them
         shards = list(self._shards())
-        readings = self.gateways.read_each(shards, step, since)
-        for usage, others in zip(readings, shared_out(extra or (), shards), strict=True):
-            names = list(usage)
-            counted.update(names)
-            names += sorted(name for name in others if name not in usage)
-            for number, part in enumerate(_chunks(names)):
-                self._book(self.store.rows(part), usage, step, final=extra is not None)
-                self.progress("consumers", number * CHUNK, len(names))
+        others = dict(zip(shards, shared_out(extra or (), shards), strict=True))
+
+        def stored(shard: Shard, usage: Usage) -> list[Row]:
+            return self.store.rows([*usage, *sorted(name for name in others[shard] if name not in usage)])
+
+        for usage, rows in self.gateways.read_each(shards, step, since, stored):
+            counted.update(usage)
+            self._commit_each(self._booked(rows, usage, step, final=extra is not None))
         return counted
+
+    def _commit_each(self, batches: Iterable[Batch]) -> None:
+        """Commit one batch after the other, each while the next is made."""
+        writing: Future[list[int]] | None = None
+        with ThreadPoolExecutor(1) as writer:
+            for batch in batches:
+                if writing:
+                    writing.result()
+                writing = writer.submit(self.store.commit, batch)
+        if writing:
+            writing.result()
+
+    def _booked(
+        self, rows: Sequence[Row], usage: Mapping[str, Mapping[str, list[int]]], step: int, *, final: bool
+    ) -> Iterator[Batch]:
+        for number, part in enumerate(_chunks(rows)):
+            yield self._book(part, usage, step, final=final)
+            self.progress("consumers", number * CHUNK, len(rows))
 
     def _book(
         self, rows: Sequence[Row], usage: Mapping[str, Mapping[str, list[int]]], step: int, *, final: bool
-    ) -> None:
+    ) -> Batch:
         batch = Batch()
         spent: dict[tuple[Path, int, str], int] = {}
         reserved: dict[tuple[Path, int], int] = {}
@@ -252,7 +271,7 @@ class _Tick:
         self._post(batch, spent)
         if self.gateways.unsaved:  # new process ids are stored with the first pages that use them
             batch.head, self.gateways.unsaved = self.head, False
-        self.store.commit(batch)
+        return batch
 
     def _post(self, batch: Batch, spent: Mapping[tuple[Path, int, str], int]) -> None:
         for (path, at, model), amount in spent.items():
@@ -321,8 +340,7 @@ class _Tick:
             if names.intersection(one.pools)
             for user in one.group.users
         } - self.looked
-        for part in _chunks(sorted(extra)):
-            self._book(self.store.rows(part), {}, self.at, final=True)
+        self._commit_each(self._book(self.store.rows(part), {}, self.at, final=True) for part in _chunks(sorted(extra)))
         if extra:
             self.sums = self.store.pools(self.scopes)
 
@@ -340,18 +358,18 @@ class _Tick:
         goals = allocation.targets(self.wants, pools, self.config.worst_request_tokens)
         back = allocation.takes(self.wants, goals, pools)
         moves = [(index, -tokens, 0) for index, tokens in enumerate(back) if tokens]
-        for index, moved in self._move(moves):
-            want = self.wants[index]
-            self.summary.taken -= moved
-            want.balance += moved
-            for name in want.pools:
-                pools[name].free -= moved * want.worst
+        for part in _chunks(moves):
+            for (index, _, _), moved in zip(part, self.store.commit(self._moving(part)), strict=True):
+                want = self.wants[index]
+                self.summary.taken -= moved
+                want.balance += moved
+                for name in want.pools:
+                    pools[name].free -= moved * want.worst
         given = allocation.grants(self.wants, goals, pools)
         moves = [
             (index, tokens + max(0, -self.wants[index].balance), tokens) for index, tokens in enumerate(given) if tokens
         ]
-        for _ in self._move(moves):
-            pass
+        self._commit_each(self._moving(part) for part in _chunks(moves))
         self.summary.granted += sum(given)
         self.head.dry = sorted(
             {
@@ -365,18 +383,17 @@ class _Tick:
             }
         )
 
-    def _move(self, moves: Sequence[tuple[int, int, int]]) -> Iterator[tuple[int, int]]:
-        """Carry out (want, delta, usable) and yield by how much each balance really changed."""
-        for part in _chunks(moves):
-            batch = Batch()
-            targets: dict[tuple[str, tuple[str, str, str]], int] = {}
-            for index, delta, usable in part:
-                want = self.wants[index]
-                target = (f"r:{want.worst}", self.paths[index].scopes())
-                number = targets.setdefault(target, len(targets))
-                batch.moves.append(Move(want.consumer, delta, usable, number))
-            batch.targets = list(targets)
-            yield from zip((index for index, _, _ in part), self.store.commit(batch), strict=True)
+    def _moving(self, moves: Sequence[tuple[int, int, int]]) -> Batch:
+        """What carries out (want, delta, usable)."""
+        batch = Batch()
+        targets: dict[tuple[str, tuple[str, str, str]], int] = {}
+        for index, delta, usable in moves:
+            want = self.wants[index]
+            target = (f"r:{want.worst}", self.paths[index].scopes())
+            number = targets.setdefault(target, len(targets))
+            batch.moves.append(Move(want.consumer, delta, usable, number))
+        batch.targets = list(targets)
+        return batch
 
     # -- the end -------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from found import FOUND
 
 from budget_controller import ahead, gateways, run
 from budget_controller.errors import ControllerError, SourceError
-from budget_controller.gateways import Gateways
+from budget_controller.gateways import Gateways, Usage
 from budget_controller.sources import METERS, Shard, shared_out
 from budget_controller.store import Head
 
@@ -31,6 +31,12 @@ class Unseen:
         yield (("instance", f"gateway of {project}"),), f"{project}.alice", "m1", 7
 
 
+def beside(shard: Shard, usage: Usage) -> str:
+    (project,) = shard.projects
+    assert all(consumer.startswith(f"{project}.") for consumer in usage)
+    return project
+
+
 @pytest.mark.parametrize("steps", FOUND, ids=lambda steps: steps.__name__)
 def test_the_books_are_the_same(redis_port: int, steps: Steps, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gateways, "FEW_SHARDS", 0)
@@ -41,8 +47,7 @@ def test_the_books_are_the_same(redis_port: int, steps: Steps, monkeypatch: pyte
 def test_processes_that_the_reader_meets_are_known_afterwards() -> None:
     head = Head(cursor=0)
     reading = Gateways(head, Unseen())  # type: ignore[arg-type]
-    usages = reading.read_each(SHARDS, 5, None)
-    found = {next(iter(shard.projects)): usage for shard, usage in zip(SHARDS, usages, strict=True)}
+    found = {project: usage for usage, project in reading.read_each(SHARDS, 5, None, beside)}
     lives = {name: process.lives[-1][1] for name, process in head.processes.items()}
     assert len(set(lives.values())) == len(SHARDS)
     assert reading.unsaved
@@ -54,7 +59,7 @@ def test_processes_that_the_reader_meets_are_known_afterwards() -> None:
 def test_the_readers_error_is_the_runs() -> None:
     reading = Gateways(Head(cursor=0), Unseen())  # type: ignore[arg-type]
     with pytest.raises(SourceError, match="is away"):
-        list(reading.read_each(SHARDS, 0, None))
+        list(reading.read_each(SHARDS, 0, None, beside))
 
 
 def test_a_reader_that_dies_is_an_error() -> None:
