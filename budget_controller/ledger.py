@@ -202,12 +202,9 @@ def _gains(seen: dict[str, list[int]], key: str, values: list[int]) -> list[int]
     if before is None:
         seen[key] = gained = [value if value > 0 else 0 for value in values]
         return gained
-    gained = [0] * len(values)
-    for kind, now in enumerate(values):
-        if now >= 0:
-            last = before[kind]
-            gained[kind] = now - last if now >= last else now
-            before[kind] = now
+    # What did not change is -1 here: below every last value, and no gain.
+    gained = [now - last if now >= last else now if now > 0 else 0 for now, last in zip(values, before, strict=True)]
+    seen[key] = [now if now >= 0 else last for now, last in zip(values, before, strict=True)]
     return gained
 
 
