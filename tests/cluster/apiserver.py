@@ -149,6 +149,9 @@ class ControlPlane:
             "--service-cluster-ip-range=10.96.0.0/16", "--endpoint-reconciler-type=none",
             "--service-account-issuer=https://kubernetes.default.svc", f"--service-account-key-file={key}",
             f"--service-account-signing-key-file={key}", "--allow-privileged=true",
+            # Debian's etcd is too old for lists as a stream. Clients that are refused them by an error come back ever
+            # later (kwok: up to 30 s); those that are told there are none go on with plain lists at once.
+            "--feature-gates=WatchList=false",
         )  # fmt: skip
         self._wait_ready("kube-apiserver", f"{self.url}/readyz", token)
         self.kubeconfig_for(token, "admin")
