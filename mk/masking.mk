@@ -35,5 +35,5 @@ define FUZZ
 endef
 
 .PHONY: fuzz-masking
-fuzz-masking: setup guards-tools ## masking: fuzz bodies, texts and streams for FUZZ_SECONDS each; findings in .build/fuzz
-	$(call FUZZ,guards/masking,masking.seeds,body text events)
+fuzz-masking: setup guards-tools ## masking: fuzz bodies, texts, streams and planted secrets for FUZZ_SECONDS each; findings in .build/fuzz
+	$(call FUZZ,guards/masking,masking.seeds,body text events leak)

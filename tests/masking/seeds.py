@@ -1,4 +1,4 @@
-"""Where the fuzzer begins: the labelled corpus as bodies, texts and streams."""
+"""Where the fuzzer begins: the labelled corpus as bodies, texts and streams, and around a planted secret."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ EVERY = 13
 
 def main(directory: Path) -> None:
     """Writes one file per seed and target below DIRECTORY."""
-    for line in list(lines())[::EVERY]:
+    for number, line in enumerate(list(lines())[::EVERY]):
         message = {"role": "user", "content": line.text}
         call = {"function": {"name": "f", "arguments": json.dumps({"q": line.text})}}
         body = {"model": "m", "messages": [message, {"role": "assistant", "tool_calls": [call]}]}
@@ -25,6 +25,7 @@ def main(directory: Path) -> None:
             "body": json.dumps(body, ensure_ascii=False).encode(),
             "text": b"\x03" + line.text.encode(),
             "events": b"\x04" + stream,
+            "leak": bytes([number % 251, number % 241]) + line.text.encode(),
         }
         for target, seed in seeds.items():
             folder = directory / target
