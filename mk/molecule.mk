@@ -12,7 +12,7 @@ test-hosts: setup ## the lock, preflight's judgement and the registry's images
 	$(PYTHON) -m pytest tests/hosts
 
 molecule-programs: controlplane-nodes # what the k3s stand-in runs, and kubectl, which no registry has
-	$(call APT,etcd-client)
+	$(call APT,etcd-server etcd-client)
 	@mkdir -p $(CACHE) $(MOLECULE)/programs/bin; exec 9>$(KUBECTL).lock; flock 9; \
 	if [ ! -x $(KUBECTL) ]; then echo "building kubectl (a minute or two, once)"; \
 	  $(GO) build -C $(KUBECTL_SRC) -mod=readonly -trimpath -buildvcs=false -ldflags '-s -w' -o $(abspath $(KUBECTL)).new .; \

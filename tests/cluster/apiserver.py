@@ -27,7 +27,9 @@ import urllib3
 import yaml
 from kubernetes import client, config
 
-PROGRAMS = Path(__file__).resolve().parents[2] / ".build" / "controlplane"
+BUILD = Path(__file__).resolve().parents[2] / ".build"
+PROGRAMS = BUILD / "controlplane"
+ETCD = BUILD / "etcd"
 HERE = Path(__file__).resolve().parent
 READY_SECONDS = 120.0
 STOP_SECONDS = 10.0
@@ -127,7 +129,7 @@ class ControlPlane:
     def _start_etcd(self) -> str:
         url = f"http://127.0.0.1:{free_port()}"
         self._run(
-            "etcd", "etcd", f"--data-dir={self.directory / 'etcd'}", f"--listen-client-urls={url}",
+            "etcd", ETCD, f"--data-dir={self.directory / 'etcd'}", f"--listen-client-urls={url}",
             f"--advertise-client-urls={url}", f"--listen-peer-urls=http://127.0.0.1:{free_port()}",
             "--log-level=warn",
         )  # fmt: skip
@@ -149,9 +151,6 @@ class ControlPlane:
             "--service-cluster-ip-range=10.96.0.0/16", "--endpoint-reconciler-type=none",
             "--service-account-issuer=https://kubernetes.default.svc", f"--service-account-key-file={key}",
             f"--service-account-signing-key-file={key}", "--allow-privileged=true",
-            # Debian's etcd is too old for lists as a stream. Clients that are refused them by an error come back ever
-            # later (kwok: up to 30 s); those that are told there are none go on with plain lists at once.
-            "--feature-gates=WatchList=false",
         )  # fmt: skip
         self._wait_ready("kube-apiserver", f"{self.url}/readyz", token)
         self.kubeconfig_for(token, "admin")
