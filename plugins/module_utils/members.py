@@ -34,8 +34,15 @@ def tenant_at(project: Project, now: datetime) -> Tenant:
 
 def _members(project: Project, name: str, group: Group, now: datetime) -> Iterator[Member]:
     plain = group.with_defaults(User())
+    usual = _working(plain.keys, now)
     for user, own in group.users.items():
         # Most users say nothing of their own and share one object.
-        settings = group.with_defaults(own) if own and own.model_fields_set else plain
-        keys = tuple(key for key in settings.keys if key.not_after is None or key.not_after > now)
+        settings, keys = plain, usual
+        if own and own.model_fields_set:
+            settings = group.with_defaults(own)
+            keys = _working(settings.keys, now)
         yield Member(Identity(project.org, project.project, name, user), settings, keys)
+
+
+def _working(keys: tuple[Key, ...], now: datetime) -> tuple[Key, ...]:
+    return tuple(key for key in keys if key.not_after is None or key.not_after > now)

@@ -59,11 +59,16 @@ def _user_names(tenant: Tenant) -> Iterator[str]:
 
 def minted(site: Site, known: Secrets, now: datetime) -> dict[str, dict[str, str]]:
     """KNOWN secrets, and new random ones where the site needs more. Nothing known is ever replaced."""
+    return minted_for((tenant_at(project, now) for project in site.projects), known)
+
+
+def minted_for(tenants: Iterable[Tenant], known: Secrets) -> dict[str, dict[str, str]]:
+    """The same for tenants that are worked out already."""
     result: dict[str, dict[str, str]] = {}
-    for project in site.projects:
-        have = known.get(project.project, {})
-        names = needed(project, now)
-        result[project.project] = {name: have.get(name) or f"sk-{secrets.token_urlsafe(32)}" for name in names}
+    for tenant in tenants:
+        project = tenant.project.project
+        have = known.get(project, {})
+        result[project] = {name: have.get(name) or f"sk-{secrets.token_urlsafe(32)}" for name in needed_by(tenant)}
     return result
 
 

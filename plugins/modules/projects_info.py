@@ -92,8 +92,11 @@ try:
     )
     from ansible_collections.opsta.ai_gateway.plugins.module_utils.cluster.reconcile import prepare, read
     from ansible_collections.opsta.ai_gateway.plugins.module_utils.cluster.told import result
-    from ansible_collections.opsta.ai_gateway.plugins.module_utils.plan import recorded_projects
     from ansible_collections.opsta.ai_gateway.plugins.module_utils.policy import NAMESPACE, PolicyError
+    from ansible_collections.opsta.ai_gateway.plugins.module_utils.policy.records import (
+        recorded_projects,
+        recorded_texts,
+    )
     from ansible_collections.opsta.ai_gateway.plugins.module_utils.secret import SecretError
     from ansible_collections.opsta.ai_gateway.plugins.module_utils.spec import SpecError, load_site
 except ImportError as error:
@@ -118,7 +121,7 @@ def look(options: dict[str, Any]) -> dict[str, Any]:
         live = read(client, site.gateway.site)
     prepared = prepare(Wanted(site, datetime.now(UTC), mint="all"), live)
     found = result(prepared)
-    records = recorded_projects(live.values())
+    records = recorded_projects(recorded_texts(live.values()))
     return {
         "projects": {name: project.model_dump(mode="json", by_alias=True) for name, project in records.items()},
         "in_sync": not found["changed"],

@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from ansible_collections.opsta.ai_gateway.plugins.module_utils.cluster import Wanted
+from ansible_collections.opsta.ai_gateway.plugins.module_utils.cluster import Client, Wanted, read
+from ansible_collections.opsta.ai_gateway.plugins.module_utils.policy.objects import build
+from ansible_collections.opsta.ai_gateway.plugins.module_utils.policy.records import PROJECT_RECORDS, recorded_texts
 from ansible_collections.opsta.ai_gateway.plugins.module_utils.spec import Gateway, Price, Project, Site
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
@@ -52,3 +54,12 @@ def with_user(of: Project, group: str, user: str) -> Project:
     members = of.groups[group]
     joined = members.model_copy(update={"users": {**members.users, user: None}})
     return of.model_copy(update={"groups": {**of.groups, group: joined}})
+
+
+def with_single_records(cluster: Client) -> None:
+    """The site of CLUSTER as runs left it at first: a record for each Project, ``project-<project>``."""
+    live = [item for item in read(cluster, "lab").values() if item["metadata"]["name"].startswith(PROJECT_RECORDS)]
+    for name, text in recorded_texts(live).items():
+        cluster.apply(build("v1", "ConfigMap", f"project-{name}", "lab", project=name, data={"spec": text}))
+    for item in live:
+        cluster.delete(item)

@@ -28,6 +28,7 @@ from ansible_collections.opsta.ai_gateway.plugins.module_utils.cluster.errors im
     UnreachableError,
 )
 from ansible_collections.opsta.ai_gateway.plugins.module_utils.cluster.kinds import KINDS
+from ansible_collections.opsta.ai_gateway.plugins.module_utils.policy.records import is_record
 from kubernetes import client, config
 
 from .apiserver import ControlPlane, free_port
@@ -219,9 +220,7 @@ def test_missing_crds_are_all_named_and_nothing_is_written(cluster: Client, plan
             wait_until(lambda: set(gone) <= set(_unknown(cluster)), "the CRDs are gone")
             with pytest.raises(MissingKindsError, match=r"mcpbridges.*, wasmplugins.*install Higress's chart"):
                 reconcile(cluster, wanted(SITE))
-            assert not [
-                item for item in cluster.find(_kind("ConfigMap")) if item["metadata"]["name"].startswith("project-")
-            ]
+            assert not [item for item in cluster.find(_kind("ConfigMap")) if is_record(item)]
         finally:
             for file in ("extensions.higress.io.yaml", "networking.higress.io.yaml"):
                 install_definition(api, CRDS / file)

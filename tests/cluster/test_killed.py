@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 import pytest
 from ansible_collections.opsta.ai_gateway.plugins.module_utils.cluster import Client, read, reconcile
 from ansible_collections.opsta.ai_gateway.plugins.module_utils.cluster.kinds import Object, name_of
+from ansible_collections.opsta.ai_gateway.plugins.module_utils.policy.records import record_name, recorded_texts
 from ansible_collections.opsta.ai_gateway.plugins.module_utils.spec import Site
 
 from .openness import openings
-from .sites import project, site, wanted, with_user
+from .sites import project, site, wanted, with_single_records, with_user
 
 
 class Killed(BaseException):
@@ -103,6 +104,24 @@ def test_what_a_killed_run_left_the_next_one_finishes(cluster: Client, step: str
     assert run(cluster, after) > 0
     assert run(cluster, after) == 0
     assert openings(read(cluster, "lab").values()) == []
+
+
+def test_killed_while_records_are_taken_over_none_is_lost(cluster: Client) -> None:
+    whole = site(*map(project, "abc"))
+    run(cluster, whole)
+    before = recorded_texts(read(cluster, "lab").values())
+    for lives in itertools.count():
+        with_single_records(cluster)
+        writer = DyingWriter(cluster, lives)
+        try:
+            run(cluster, whole, writer)
+        except Killed:
+            assert recorded_texts(read(cluster, "lab").values()) == before, f"killed after {writer.written}"
+            run(cluster, whole)
+            continue
+        break
+    assert lives == len(set(map(record_name, "abc"))) + len("abc")
+    assert recorded_texts(read(cluster, "lab").values()) == before
 
 
 def test_the_judge_sees_an_open_route(cluster: Client) -> None:

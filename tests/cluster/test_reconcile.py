@@ -17,12 +17,18 @@ from ansible_collections.opsta.ai_gateway.plugins.module_utils.cluster import (
     stored_keys,
 )
 from ansible_collections.opsta.ai_gateway.plugins.module_utils.cluster.errors import ConflictsError, InvalidError
-from ansible_collections.opsta.ai_gateway.plugins.module_utils.cluster.kinds import CONFIG_MAP, INGRESS, WASM_PLUGIN
+from ansible_collections.opsta.ai_gateway.plugins.module_utils.cluster.kinds import (
+    CONFIG_MAP,
+    INGRESS,
+    KINDS,
+    WASM_PLUGIN,
+)
 from ansible_collections.opsta.ai_gateway.plugins.module_utils.cluster.told import result
+from ansible_collections.opsta.ai_gateway.plugins.module_utils.policy.records import record_name, recorded_texts
 from ansible_collections.opsta.ai_gateway.plugins.module_utils.secret import SecretError
 
-from .editing import edit_by_hand
-from .sites import NOW, project, site, wanted, with_user
+from .editing import apply_strictly, edit_by_hand
+from .sites import NOW, project, site, wanted, with_single_records, with_user
 
 RETIRING = {"name": "default", "not_after": (NOW + timedelta(days=7)).isoformat()}
 
@@ -40,16 +46,25 @@ def test_every_object_is_accepted_with_strict_validation(cluster: Client) -> Non
     live = read(cluster, "lab")
     assert {key[0] for key in live} == {"Secret", "ConfigMap", "McpBridge", "WasmPlugin", "Ingress", "EnvoyFilter"}
     assert outcome.writes == len(live)
+    for move in outcome.prepared.transitions:
+        assert move.desired
+        assert apply_strictly(cluster, move.desired) == 200
 
 
 def test_strict_validation_is_on(cluster: Client) -> None:
-    """The test above can fail: an unknown field and a wrong enum are refused, and the message says which."""
+    """Of every apply, whatever it says: an unknown field and a wrong enum are refused, and the message says which."""
     reconcile(cluster, wanted(site(project("atlas"))))
     good = read(cluster, "lab")[("WasmPlugin", "higress-system", "key-auth")]
     for field, value in (("phaze", "AUTHN"), ("phase", "LATER")):
         item = {"apiVersion": good["apiVersion"], "kind": "WasmPlugin", "metadata": {"name": "wrong"}}
         with pytest.raises(InvalidError, match=f"WasmPlugin/wrong.*{field}"):
             cluster.apply({**item, "spec": {field: value}})
+        assert apply_strictly(cluster, {**item, "spec": {field: value}}) != 200
+    for kind in KINDS:
+        item = {"apiVersion": kind.api, "kind": kind.name, "metadata": {"name": "wrong", "labells": {}}}
+        with pytest.raises(InvalidError, match=f"{kind.name}/wrong"):
+            cluster.apply(item)
+    assert all(not cluster.find(kind, name="wrong") for kind in KINDS)
 
 
 def test_a_second_run_changes_nothing_and_sends_nothing(cluster: Client) -> None:
@@ -70,7 +85,7 @@ def test_one_user_more_touches_only_what_names_them(cluster: Client) -> None:
         ("Secret", "keys-atlas"),
         ("WasmPlugin", "key-auth"),
         ("WasmPlugin", "identity"),
-        ("ConfigMap", "project-atlas"),
+        ("ConfigMap", record_name("atlas")),
     } | {key[:1] + key[2:] for key in before if key[2].startswith("budget-config") and before[key] != after[key]}
 
 
@@ -139,6 +154,22 @@ def test_a_conflict_between_reading_and_writing_is_named_by_the_server(cluster: 
     with pytest.raises(ConflictsError) as caught:
         cluster.apply({**item, "metadata": {"name": "key-auth"}})
     assert caught.value.conflicts == (Conflict("WasmPlugin/key-auth", "spec.priority", "kubectl-edit"),)
+
+
+def test_records_of_the_first_layout_are_taken_over(cluster: Client) -> None:
+    """Nothing is told, as nothing changes for people; a Project without a spec is kept as it was recorded."""
+    whole = site(project("atlas"), project("beacon", blocked=True), project("comet"))
+    reconcile(cluster, wanted(whole))
+    before = recorded_texts(read(cluster, "lab").values())
+    with_single_records(cluster)
+    assert {name for kind, _, name in read(cluster, "lab") if kind == "ConfigMap" and name.startswith("project-")}
+    outcome = reconcile(cluster, wanted(site(project("atlas"), project("comet"))))
+    assert (outcome.prepared.kept, outcome.prepared.plan.sentences) == (("beacon",), ())
+    live = read(cluster, "lab")
+    assert {change.kind for change in outcome.prepared.plan.changes} == {"ConfigMap"}
+    assert [name for _, _, name in live if name.startswith("project-")] == []
+    assert recorded_texts(live.values()) == before
+    assert reconcile(cluster, wanted(whole)).writes == 0
 
 
 def test_without_prune_a_project_without_a_spec_goes_on(cluster: Client) -> None:

@@ -173,6 +173,19 @@ def test_a_project_comes_and_goes(site: Site) -> None:
     )
 
 
+def test_tests_of_a_project_that_stays_are_not_told_again(site: Site, sandbox: Path) -> None:
+    """Projects share a record: what differs in it is one Project's affair."""
+    broken = edited(sandbox, "models: [coding-default, bulk]", "models: [bulk]")
+    assert make_plan(desired_objects(broken, minted(broken, {}, NOW), now=NOW), []).broken
+    secrets = minted(broken, {}, NOW)
+    comet = broken.project("comet").model_copy(update={"blocked": True})
+    after = broken.model_copy(update={"projects": (*broken.projects[:2], comet)})
+    plan = make_plan(desired_objects(after, secrets, now=NOW), desired_objects(broken, secrets, now=NOW))
+    assert all(sentence.startswith("comet: ") for sentence in plan.sentences)
+    assert plan.sentences
+    assert plan.broken == ()
+
+
 def test_one_user_more_changes_no_other_project(site: Site, sandbox: Path) -> None:
     secrets = minted(site, {}, NOW)
     after = edited(sandbox, "      alice: {}\n", "      alice: {}\n      zoe:\n")

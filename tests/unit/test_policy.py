@@ -10,6 +10,13 @@ from typing import Any
 import pytest
 from ansible_collections.opsta.ai_gateway.plugins.module_utils.policy import CHAIN, Object, PolicyError, desired_objects
 from ansible_collections.opsta.ai_gateway.plugins.module_utils.policy.plugin import shard_of
+from ansible_collections.opsta.ai_gateway.plugins.module_utils.policy.records import (
+    SHARDS,
+    record_name,
+    record_objects,
+    recorded_projects,
+    recorded_texts,
+)
 from ansible_collections.opsta.ai_gateway.plugins.module_utils.policy.routes import route_names
 from ansible_collections.opsta.ai_gateway.plugins.module_utils.secret import SecretError, minted
 from ansible_collections.opsta.ai_gateway.plugins.module_utils.spec import Group, Site, User
@@ -205,7 +212,7 @@ def test_one_word_moves_a_project_to_another_engine(site: Site, engine: str | No
     before = made(site)
     changed = {key for key, item in moved.items() if key[0] != "Secret" and item != before[key]}
     plugins = {("WasmPlugin", "ai-data-masking"), ("WasmPlugin", "data-masking")} if engine else set()
-    assert changed == {("ConfigMap", "project-atlas")} | plugins
+    assert changed == {("ConfigMap", record_name("atlas"))} | plugins
 
 
 def test_an_alias_reaches_its_providers(objects: Objects) -> None:
@@ -275,3 +282,28 @@ def test_a_blocked_org_is_blocked_at_the_gate(site: Site) -> None:
     [identity] = [item for item in found if item["kind"] == "WasmPlugin" and item["metadata"]["name"] == "identity"]
     rules = {rule["config"]["project"]: rule["config"].get("blocked") for rule in identity["spec"]["matchRules"]}
     assert rules == {"atlas": None, "beacon": None, "comet": {"groups": ["search"]}}
+
+
+def test_what_was_applied_is_recorded_in_a_few_objects(site: Site) -> None:
+    """A Project's record has its place by its own name, whoever else comes or goes."""
+    many = tuple(site.projects[0].model_copy(update={"project": f"p{number:03}"}) for number in range(200))
+    records = list(record_objects(site.model_copy(update={"projects": many})))
+    assert len(records) <= SHARDS + 1
+    assert recorded_projects(recorded_texts(records)) == {project.project: project for project in many}
+    fewer = {item["metadata"]["name"]: item for item in record_objects(site.model_copy(update={"projects": many[1:]}))}
+    changed = [item for item in records if fewer.get(item["metadata"]["name"]) != item]
+    assert [item["metadata"]["name"] for item in changed] == [record_name("p000")]
+
+
+def test_a_record_that_is_too_large_names_the_project(site: Site) -> None:
+    users = {f"user-{number:06}-{'x' * 40}": None for number in range(20_000)}
+    atlas = site.project("atlas")
+    groups = atlas.groups | {"dev": atlas.groups["dev"].model_copy(update={"users": users})}
+    large = site.model_copy(update={"projects": (atlas.model_copy(update={"groups": groups}),)})
+    with pytest.raises(PolicyError, match=r"projects/atlas\.yml: the record .* above 1,048,576"):
+        list(record_objects(large))
+
+
+@pytest.mark.parametrize("text", ["", "{", "{}", '{"version": 9}'])
+def test_a_record_that_cannot_be_read_counts_as_absent(text: str) -> None:
+    assert recorded_projects({"atlas": text}) == {}

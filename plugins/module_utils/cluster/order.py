@@ -16,13 +16,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ..policy.objects import PROJECT_RECORD, SITE_RECORD
+from ..policy.records import PROJECT_RECORDS, SITE_RECORD
 from .kinds import Object
 
 _PHASES = {"AUTHN": 0, "AUTHZ": 1, "STATS": 2}
 # What was applied. Written when it is true (an interrupted run is told again), and before keys go: a key that a
 # Project's record names and the cluster has lost is an alarm.
-_RECORDS = (PROJECT_RECORD, SITE_RECORD)
+_RECORDS = (PROJECT_RECORDS, SITE_RECORD)
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,9 @@ def stages(transitions: Sequence[Transition]) -> tuple[Stage, ...]:
         _applies(kinds["Ingress"]),
         _applies(kinds["EnvoyFilter"]),
         _deletes(kinds["WasmPlugin"]),
-        [*_applies(records), *_deletes(maps)],
+        _applies(records),
+        # After the new ones: a record may have another place than it had.
+        _deletes(maps),
         [*_late(secrets, _wide_secret), *_late(bridges, _wide_bridge), *_deletes(secrets), *_deletes(bridges)],
     ]
     return tuple(stage for writes in found if (stage := tuple(writes)))

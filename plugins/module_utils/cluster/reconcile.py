@@ -10,10 +10,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
-from ..plan import Change, FieldChange, Key, Plan, key_of, make_plan, recorded_projects
-from ..policy import desired_objects
-from ..policy.objects import LABEL_MANAGED, LABEL_PROJECT, LABEL_SITE, MANAGED_BY, NAMESPACE, PROJECT_RECORD
-from ..secret import SecretError, Secrets, is_provider_key, minted, needed
+from ..plan import Change, FieldChange, Key, Plan, key_of, make_plan
+from ..policy import Policy, policy_at, with_keys
+from ..policy.objects import LABEL_MANAGED, LABEL_PROJECT, LABEL_SITE, MANAGED_BY
+from ..policy.records import recorded_projects, recorded_texts
+from ..secret import SecretError, Secrets, is_provider_key, minted_for, needed
 from ..spec import Project, Site
 from .client import Client, missing_kinds
 from .errors import ClusterError, Conflict, ConflictsError, MissingKindsError
@@ -103,9 +104,12 @@ def read(client: Client, site: str, kinds: Sequence[Kind] = KINDS) -> dict[Key, 
     return {key_of(item): item for item in found}
 
 
-def prepare(wanted: Wanted, live: Objects) -> Prepared:
-    """The plan from LIVE to WANTED. Pure but for new random keys; raises RefusedError, SecretError or PolicyError."""
-    desired, kept = _desired(wanted, live)
+def prepare(wanted: Wanted, live: Objects, ahead: Policy | None = None) -> Prepared:
+    """The plan from LIVE to WANTED. Pure but for new random keys; raises RefusedError, SecretError or PolicyError.
+
+    AHEAD: the policy of WANTED's own Projects, where the caller has worked it out already.
+    """
+    desired, kept = _desired(wanted, live, ahead)
     keys = sorted(desired.keys() | live.keys())
     pairs = [(desired.get(key), live.get(key)) for key in keys]
     differing = [(new, old) for new, old in pairs if not (new and old and unchanged(new, old))]
@@ -138,8 +142,11 @@ def _with_intrusions(plan: Plan, differing: Iterable[tuple[Object | None, Object
 
 def preview(client: Client, wanted: Wanted) -> Prepared:
     """What :func:`reconcile` would do now. Sends nothing that changes anything; raises what it would raise."""
-    with paused_collection():
-        prepared = prepare(wanted, read(client, wanted.site.gateway.site))
+    with paused_collection(), ThreadPoolExecutor(1) as pool:
+        live = pool.submit(read, client, wanted.site.gateway.site)
+        # While the API server makes its lists.
+        ahead = policy_at(wanted.site, wanted.now) if wanted.state == "present" else None
+        prepared = prepare(wanted, live.result(), ahead)
     _check_conflicts(prepared, wanted)
     return prepared
 
@@ -216,9 +223,9 @@ def _check_conflicts(prepared: Prepared, wanted: Wanted) -> None:
         raise ConflictsError(prepared.conflicts)
 
 
-def _desired(wanted: Wanted, live: Objects) -> tuple[dict[Key, Object], tuple[str, ...]]:
+def _desired(wanted: Wanted, live: Objects, ahead: Policy | None = None) -> tuple[dict[Key, Object], tuple[str, ...]]:
     recorded = _Records(live)
-    there = _projects(live.values())
+    there = _projects(live.values()) | recorded.names
     if wanted.state == "absent":
         _confirmed(wanted.confirm, f"remove site {wanted.site.gateway.site}", there, len(there))
         return {}, ()
@@ -228,23 +235,31 @@ def _desired(wanted: Wanted, live: Objects) -> tuple[dict[Key, Object], tuple[st
         _check_prune(wanted, leaving, len(there))
     else:
         kept = _kept(wanted.site, leaving, recorded)
-    projects = tuple(sorted((*wanted.site.projects, *kept), key=lambda project: project.project))
-    site = wanted.site.model_copy(update={"projects": projects})
-    secrets = _secrets(wanted, site, recorded, live)
-    desired = desired_objects(site, secrets, now=wanted.now)
+    policy = ahead if ahead and not kept else policy_at(_with(wanted.site, kept), wanted.now)
+    desired = with_keys(policy, _secrets(wanted, policy, recorded, live))
     return {key_of(item): item for item in desired}, tuple(project.project for project in kept)
+
+
+def _with(site: Site, kept: Sequence[Project]) -> Site:
+    projects = tuple(sorted((*site.projects, *kept), key=lambda project: project.project))
+    return site.model_copy(update={"projects": projects})
 
 
 class _Records:
     """The Projects as they were applied last, read when asked for: parsing a thousand of them takes a second."""
 
     def __init__(self, live: Objects) -> None:
-        self._live = live
+        self._texts = recorded_texts(live.values())
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The Projects that have a record."""
+        return frozenset(self._texts)
 
     def get(self, project: str) -> Project | None:
         """The record of PROJECT, None where there is none that this version can read."""
-        item = self._live.get(("ConfigMap", NAMESPACE, f"{PROJECT_RECORD}{project}"))
-        return recorded_projects([item]).get(project) if item else None
+        text = self._texts.get(project)
+        return None if text is None else recorded_projects({project: text}).get(project)
 
 
 def _projects(items: Iterable[Object]) -> set[str]:
@@ -308,13 +323,13 @@ def _decoded(value: str) -> str:
         return ""
 
 
-def _secrets(wanted: Wanted, site: Site, recorded: _Records, live: Objects) -> Secrets:
+def _secrets(wanted: Wanted, policy: Policy, recorded: _Records, live: Objects) -> Secrets:
     stored = _stored(live.values())
     known = {
-        project.project: {**stored.get(project.project, {}), **wanted.secrets.get(project.project, {})}
-        for project in site.projects
+        name: {**stored.get(name, {}), **wanted.secrets.get(name, {})}
+        for name in (tenant.project.project for tenant in policy.tenants)
     }
-    fresh = minted(site, known, wanted.now)
+    fresh = minted_for(policy.tenants, known)
     if wanted.mint == "all":
         return fresh
     _check_lost(known, fresh, recorded, wanted.now)

@@ -2,19 +2,42 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from ..members import Tenant, tenant_at
 from ..secret import Secrets, check, needed_by
-from ..spec import Project, Site, SiteRecord
+from ..spec import Site
 from .budget import budget_objects
 from .chain import CHAIN
 from .key_auth import key_secret
-from .objects import PROJECT_RECORD, SITE_RECORD, Object, build, encoded
+from .objects import Object, build, encoded
 from .plugin import wasm_plugins
+from .records import record_objects
 from .routes import custom_response_filter, mcp_bridge, routes
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A site at a moment, but for its keys: what is known before a cluster has said which keys there are."""
+
+    site: Site
+    tenants: tuple[Tenant, ...]
+    objects: tuple[Object, ...]
+
+
+def policy_at(site: Site, now: datetime) -> Policy:
+    """The policy of SITE at NOW. Raises PolicyError when an object would be too large."""
+    tenants = tuple(tenant_at(project, now) for project in site.projects)
+    return Policy(site, tenants, tuple(_objects(site, tenants)))
+
+
+def with_keys(policy: Policy, secrets: Secrets) -> tuple[Object, ...]:
+    """Every object of POLICY, sorted by kind and name. Raises SecretError when a secret is missing or doubled."""
+    check(policy.tenants, secrets)
+    keys = (_keys(policy.site, tenant, secrets[tenant.project.project]) for tenant in policy.tenants)
+    return tuple(sorted((*policy.objects, *keys), key=lambda item: (item["kind"], item["metadata"]["name"])))
 
 
 def desired_objects(site: Site, secrets: Secrets, *, now: datetime) -> tuple[Object, ...]:
@@ -22,36 +45,18 @@ def desired_objects(site: Site, secrets: Secrets, *, now: datetime) -> tuple[Obj
 
     Raises SecretError when a needed secret is missing or doubled, PolicyError when an object would be too large.
     """
-    tenants = [tenant_at(project, now) for project in site.projects]
-    check(tenants, secrets)
-    return tuple(sorted(_objects(site, tenants, secrets), key=lambda item: (item["kind"], item["metadata"]["name"])))
+    return with_keys(policy_at(site, now), secrets)
 
 
-def _objects(site: Site, tenants: Sequence[Tenant], secrets: Secrets) -> Iterator[Object]:
-    yield _site_record(site)
+def _objects(site: Site, tenants: Sequence[Tenant]) -> Iterator[Object]:
+    yield from record_objects(site)
     yield mcp_bridge(site)
     yield custom_response_filter(site)
     yield from budget_objects(site)
     for plugin in CHAIN:
         yield from wasm_plugins(plugin, site, tenants)
-    for tenant in tenants:
-        yield from routes(site, tenant.project)
-        yield _spec_record(site, tenant.project)
-        yield _keys(site, tenant, secrets[tenant.project.project])
-
-
-def _site_record(site: Site) -> Object:
-    """The orgs, prices and settings of the site as they were applied: the same for what its Projects share."""
-    record = SiteRecord(gateway=site.gateway, prices=site.prices)
-    text = json.dumps(record.model_dump(mode="json", by_alias=True, exclude_defaults=True), sort_keys=True)
-    return build("v1", "ConfigMap", SITE_RECORD, site.gateway.site, data={"spec": text})
-
-
-def _spec_record(site: Site, project: Project) -> Object:
-    """The Project as it was applied, so that the next plan can say in people's terms what changes."""
-    text = json.dumps(project.model_dump(mode="json", by_alias=True, exclude_defaults=True), sort_keys=True)
-    name = f"{PROJECT_RECORD}{project.project}"
-    return build("v1", "ConfigMap", name, site.gateway.site, project=project.project, data={"spec": text})
+    for project in site.projects:
+        yield from routes(site, project)
 
 
 def _keys(site: Site, tenant: Tenant, known: Mapping[str, str]) -> Object:

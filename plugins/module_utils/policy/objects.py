@@ -10,9 +10,6 @@ MANAGED_BY = "opsta-ai-gateway"
 LABEL_MANAGED = "app.kubernetes.io/managed-by"
 LABEL_SITE = "ai-gateway.opsta.tech/site"
 LABEL_PROJECT = "ai-gateway.opsta.tech/project"
-# ConfigMaps with what was applied last, in the words of the specs: one for each Project, one for the site.
-PROJECT_RECORD = "project-"
-SITE_RECORD = "site-record"
 
 Object = dict[str, Any]
 

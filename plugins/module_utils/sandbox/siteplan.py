@@ -11,7 +11,7 @@ from typing import Any
 
 from ..plan import Plan, make_plan
 from ..policy import desired_objects
-from ..policy.objects import LABEL_PROJECT
+from ..policy.records import is_record
 from ..secret import Secrets, minted
 from ..spec import Site, load_site
 from .access import access, summary
@@ -114,10 +114,10 @@ def carry_out(prepared: Prepared, *, dry: bool) -> tuple[str, ...]:
 
 
 def _for_services(objects: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str, str]]:
-    """Name, key and text of what the site's ConfigMaps hold; a Project's own are records that no service reads."""
+    """Name, key and text of what the site's ConfigMaps hold; records are not for services."""
     for obj in objects:
         metadata = obj["metadata"]
-        if obj["kind"] == "ConfigMap" and LABEL_PROJECT not in metadata["labels"]:
+        if obj["kind"] == "ConfigMap" and not is_record(obj):
             yield from ((metadata["name"], key, text) for key, text in obj["data"].items())
 
 
