@@ -50,8 +50,8 @@ def main() -> None:
     lines = [line for tree in TREES for line in of_tree(tree)]
     for what, command in COMMANDS.items():
         told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        # The number after an interface's name is another one at each boot.
-        lines += [f"{what} {re.sub('@if[0-9]+', '', line)}" for line in told.splitlines()]
+        # The number after an interface's name is another one at each boot, and columns are as wide as it needs.
+        lines += [f"{what} {' '.join(re.sub('@if[0-9]+', '', line).split())}" for line in told.splitlines()]
     for family in ("iptables", "ip6tables"):
         told = subprocess.run([f"{family}-save"], check=True, capture_output=True, text=True).stdout
         # Tables and chains come into being empty when somebody first looks; rules and chains of one's own do not.

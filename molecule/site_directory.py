@@ -44,7 +44,7 @@ def hosts(inventory: dict[str, Any], addresses: dict[str, str], scenario: Path) 
         }
     for group in site["children"].values():
         group["hosts"] = {name: None for name in group["hosts"] if name in addresses}
-    site["vars"] = {"ansible_ssh_pipelining": True}
+    site["vars"] = {}
     return inventory
 
 

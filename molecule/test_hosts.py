@@ -72,7 +72,7 @@ def image(cache: Path) -> Path:
     Both are built, when they are missing, from the machine's own Debian mirror.
     """
     wanted = list(yaml.safe_load((ROOT / "versions.yml").read_text())["debian"]["packages"])
-    key = hashlib.sha256(repr((PACKAGES, wanted)).encode()).hexdigest()[:16]
+    key = _short(repr((PACKAGES, wanted)))
     archive = cache / f"test-hosts-{key}.tar"
     if archive.exists():
         return archive
@@ -131,15 +131,15 @@ class Scenario:
         """Switch a host on."""
         if self._pid(name):
             return
-        log = (self.directory / f"{name}.log").open("ab")
+        log, root = (self.directory / f"{name}.log").open("ab"), self.directory / name
         process = subprocess.Popen(
             [
-                "systemd-nspawn", f"--directory={self.directory / name}", "--boot", "--register=no", "--keep-unit",
+                "systemd-nspawn", f"--directory={root}", "--boot", "--register=no", "--keep-unit",
                 f"--machine={name}", f"--network-bridge={BRIDGE}", "--console=pipe", "--capability=CAP_SYS_MODULE",
                 f"--bind-ro={WORK / 'programs'}:/opt/stand-in", "--link-journal=no",
             ],
             stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
-            preexec_fn=partial(_enter_cgroup, f"aigw-{name}"),  # noqa: PLW1509 (no threads here)
+            preexec_fn=partial(_enter_cgroup, f"aigw-{_short(str(root))}-{name}"),  # noqa: PLW1509 (no threads here)
         )  # fmt: skip
         (self.directory / f"{name}.pid").write_text(str(process.pid))
 
@@ -291,6 +291,10 @@ def _enter_cgroup(name: str) -> None:
             group = hierarchy / name
             group.mkdir(exist_ok=True)
             (group / "cgroup.procs").write_text("0")
+
+
+def _short(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _listens(address: str, port: int) -> bool:
