@@ -26,6 +26,7 @@ ends=(proxy_on_done proxy_on_log)
 unheard() {
   case $1 in
   prompt-guard | model-allowlist) echo "${answers[@]}" "${ends[@]}" ;;
+  usage-guard) echo proxy_on_log ;;
   identity) echo proxy_on_request_body proxy_on_request_trailers proxy_on_response_trailers "${ends[@]}" ;;
   data-masking) echo proxy_on_response_trailers proxy_on_log ;;
   esac

@@ -16,7 +16,7 @@ HEARD = {
     "identity": {"proxy_on_request_headers", *ANSWER},
     "prompt-guard": REQUEST,
     "model-allowlist": REQUEST,
-    "usage-guard": {*REQUEST, *ANSWER, "proxy_on_response_trailers", "proxy_on_done", "proxy_on_log"},
+    "usage-guard": {*REQUEST, *ANSWER, "proxy_on_response_trailers", "proxy_on_done"},
     "data-masking": {*REQUEST, *ANSWER, "proxy_on_done"},
 }
 
@@ -80,8 +80,8 @@ def test_what_is_no_module_is_refused(module: bytes) -> None:
 def test_what_is_taken_off_is_gone_and_all_else_stays() -> None:
     shipped = (WASM / "usage-guard.wasm").read_bytes()
     names = abi.exports(shipped)
-    less = abi.without(shipped, ["proxy_on_log", "proxy_on_done"])
-    assert abi.exports(less) == [name for name in names if name not in {"proxy_on_log", "proxy_on_done"}]
+    less = abi.without(shipped, ["proxy_on_response_trailers", "proxy_on_done"])
+    assert abi.exports(less) == [name for name in names if name not in {"proxy_on_response_trailers", "proxy_on_done"}]
     assert abi.without(shipped, []) == shipped
-    with pytest.raises(ValueError, match="does not export proxy_on_log"):
-        abi.without(less, ["proxy_on_log"])
+    with pytest.raises(ValueError, match="does not export proxy_on_done"):
+        abi.without(less, ["proxy_on_done"])

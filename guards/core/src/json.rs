@@ -11,6 +11,9 @@ use std::ops::Range;
 
 /// Objects and arrays within each other; the same bound as `serde_json`'s.
 pub const MAX_DEPTH: usize = 127;
+/// What most bodies stay below, so that one allocation does.
+const USUAL_DEPTH: usize = 8;
+const USUAL_KEYS: usize = 16;
 
 /// Why a body is refused, in words that help who sent it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +62,15 @@ impl<'a> Str<'a> {
         } else {
             raw
         }
+    }
+
+    /// Whether no reader, however lax, sees another key in it: no escape, no capital, nothing beyond ASCII.
+    pub fn plain_key(&self) -> bool {
+        !self.escaped
+            && self
+                .raw
+                .iter()
+                .all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase())
     }
 
     /// Whether the decoded text is `other`.
@@ -179,8 +191,10 @@ pub fn scan(body: &[u8], visitor: &mut impl Visitor) -> Result<(), Malformed> {
         body: text,
         at: 0,
         controls: text.iter().fold(false, |any, &byte| any | (byte < 0x20)),
-        path: Path::default(),
-        hashes: Vec::new(),
+        path: Path {
+            frames: Vec::with_capacity(USUAL_DEPTH),
+        },
+        hashes: Vec::with_capacity(USUAL_KEYS),
     };
     if text.starts_with(b"\xEF\xBB\xBF") {
         return scanner.fail("it begins with a byte order mark");
@@ -471,6 +485,9 @@ fn hash(key: &Str<'_>) -> u64 {
 
 /// Keys of the outermost object are compared as the laxest reader does (Go's `encoding/json` takes `Model` for `model`).
 fn folded_hash(key: &Str<'_>) -> u64 {
+    if key.plain_key() {
+        return hash(key);
+    }
     fold_key(&key.text()).bytes().fold(FNV_OFFSET, fnv)
 }
 

@@ -52,7 +52,7 @@ struct Request<'v, V> {
 
 impl<V: Visitor> Visitor for Request<'_, V> {
     fn key(&mut self, path: &Path<'_>, key: Str<'_>) {
-        if path.depth() == 1 && self.odd.is_none() {
+        if path.depth() == 1 && self.odd.is_none() && !key.plain_key() {
             let text = key.text();
             let folded = fold_key(&text);
             if folded != text && KEYS.contains(&folded.as_str()) {

@@ -1,5 +1,7 @@
 //! Server-sent events, however their bytes are cut into chunks.
 
+use memchr::memchr2;
+
 /// The longest event that is kept; a longer one is skipped to its end.
 pub const MAX_EVENT: usize = 8 << 20;
 
@@ -23,10 +25,14 @@ impl Reader {
             self.carriage = false;
             rest = rest.strip_prefix(b"\n").unwrap_or(rest);
         }
-        while let Some(end) = rest.iter().position(|byte| matches!(byte, b'\n' | b'\r')) {
+        while let Some(end) = memchr2(b'\n', b'\r', rest) {
             let (line, tail) = rest.split_at_checked(end).unwrap_or((rest, b""));
-            self.keep(line);
-            self.end_of_line(&mut event);
+            if self.line.is_empty() && self.fits(line) {
+                self.line(line, &mut event);
+            } else {
+                self.keep(line);
+                self.end_of_line(&mut event);
+            }
             rest = match tail {
                 [b'\r', b'\n', more @ ..] => more,
                 [b'\r'] => {
@@ -53,8 +59,12 @@ impl Reader {
         self.dispatch(&mut event);
     }
 
+    fn fits(&self, bytes: &[u8]) -> bool {
+        self.line.len() + self.data.len() + bytes.len() <= MAX_EVENT
+    }
+
     fn keep(&mut self, bytes: &[u8]) {
-        if self.line.len() + self.data.len() + bytes.len() <= MAX_EVENT {
+        if self.fits(bytes) {
             self.line.extend_from_slice(bytes);
         } else {
             self.skipped += bytes.len();
@@ -63,7 +73,13 @@ impl Reader {
 
     fn end_of_line(&mut self, event: &mut impl FnMut(&[u8])) {
         let line = std::mem::take(&mut self.line);
-        let mut text = line.as_slice();
+        self.line(&line, event);
+        self.line = line;
+        self.line.clear();
+    }
+
+    /// A whole line, without its end.
+    fn line(&mut self, mut text: &[u8], event: &mut impl FnMut(&[u8])) {
         if !self.started {
             self.started = true;
             text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
@@ -77,8 +93,6 @@ impl Reader {
                 _ => {}
             }
         }
-        self.line = line;
-        self.line.clear();
     }
 
     fn add(&mut self, value: &[u8]) {

@@ -481,7 +481,8 @@ impl Visitor for AnswerReader<'_> {
                 self.usage(path, level, digits, first.is("message"));
             }
             Value::String(text) if path.depth() == level && field_is("model") => {
-                if !text.raw().is_empty() {
+                let known = self.facts.model.as_deref();
+                if !text.raw().is_empty() && !known.is_some_and(|known| text.is(known)) {
                     self.facts.model = Some(text.text().into_owned());
                 }
             }

@@ -316,6 +316,9 @@ impl Engine {
 
     // The digit at `start` is the first of its run.
     fn digit(&self, view: &View, start: usize, scratch: &mut Scratch) {
+        if numbers::inside(view.text, start) {
+            return;
+        }
         let mut found = |rule: u16, span: Span| scratch.candidates.push(Match { rule, span });
         if !numbers::short(view, start) {
             numbers::find(view, start, &self.wanted, &mut found);

@@ -123,30 +123,36 @@ fn hex4(src: &[u8], i: usize) -> Option<u32> {
         .try_fold(0_u32, |n, &b| Some(n * 16 + (b as char).to_digit(16)?))
 }
 
+// What a backslash and this byte stand for; all of it is ASCII, and folding leaves it as it is.
+fn simple_escape(letter: u8) -> Option<u8> {
+    Some(match letter {
+        b'n' => b'\n',
+        b't' => b'\t',
+        b'r' => b'\r',
+        b'b' => 8,
+        b'f' => 12,
+        b'"' | b'\\' | b'/' => letter,
+        _ => return None,
+    })
+}
+
 /// The character of the escape at `i` (a backslash) and its length in the source; `None` where there is no escape.
 fn decode_escape(src: &[u8], i: usize) -> Option<(char, usize)> {
-    let simple = match src.get(i + 1)? {
-        b'n' => '\n',
-        b't' => '\t',
-        b'r' => '\r',
-        b'b' => '\u{8}',
-        b'f' => '\u{c}',
-        b'"' => '"',
-        b'\\' => '\\',
-        b'/' => '/',
-        b'u' => {
-            let unit = hex4(src, i + 2)?;
-            if (0xD800..0xDC00).contains(&unit) && at(src, i + 6) == b'\\' && at(src, i + 7) == b'u' {
-                if let Some(low @ 0xDC00..=0xDFFF) = hex4(src, i + 8) {
-                    let c = 0x10000 + ((unit - 0xD800) << 10) + (low - 0xDC00);
-                    return Some((char::from_u32(c).unwrap_or('\u{FFFD}'), 12));
-                }
-            }
-            return Some((char::from_u32(unit).unwrap_or('\u{FFFD}'), 6));
+    let letter = *src.get(i + 1)?;
+    if let Some(byte) = simple_escape(letter) {
+        return Some((char::from(byte), 2));
+    }
+    if letter != b'u' {
+        return None;
+    }
+    let unit = hex4(src, i + 2)?;
+    if (0xD800..0xDC00).contains(&unit) && at(src, i + 6) == b'\\' && at(src, i + 7) == b'u' {
+        if let Some(low @ 0xDC00..=0xDFFF) = hex4(src, i + 8) {
+            let c = 0x10000 + ((unit - 0xD800) << 10) + (low - 0xDC00);
+            return Some((char::from_u32(c).unwrap_or('\u{FFFD}'), 12));
         }
-        _ => return None,
-    };
-    Some((simple, 2))
+    }
+    Some((char::from_u32(unit).unwrap_or('\u{FFFD}'), 6))
 }
 
 /// Decodes `src` into `out`. False, with `out` empty, when there is nothing to decode: the source is the text.
@@ -170,6 +176,15 @@ pub fn decode(src: &[u8], how: Decode, out: &mut Mapped) -> bool {
             break;
         }
         let backslash = i == escape;
+        if let Some(byte) = simple_escape(at(src, i + 1)).filter(|_| backslash) {
+            any = true;
+            out.text.extend_from_slice(sub(src, copied, i));
+            out.text.push(byte);
+            i += 2;
+            copied = i;
+            out.breaks.push((out.text.len() as u32, i as u32));
+            continue;
+        }
         if !backslash {
             let skip = kept(src, i);
             if skip > 0 {

@@ -108,7 +108,11 @@ impl Request {
     /// Books the request, once.
     fn book(&mut self, end: End) {
         let State::Sent(asked, since) = std::mem::replace(&mut self.state, State::Idle) else { return };
-        let elapsed = now().duration_since(since).unwrap_or_default().as_secs();
+        // Only what was cut short is estimated by the time it took.
+        let elapsed = match end {
+            End::Complete => 0,
+            End::Cut => now().duration_since(since).unwrap_or_default().as_secs(),
+        };
         let booked = match &mut self.answer {
             Some((status, answer)) => {
                 answer.finish();
@@ -188,9 +192,5 @@ impl HttpContext for Request {
     fn on_http_response_trailers(&mut self, _count: usize) -> Action {
         self.book(End::Complete);
         Action::Continue
-    }
-
-    fn on_log(&mut self) {
-        self.book(End::Cut);
     }
 }

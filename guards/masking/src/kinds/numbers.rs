@@ -4,7 +4,7 @@
 use super::digits::Number;
 use super::tables::{card, CALLING_CODES, IBAN_LENGTHS, NATIONAL_IDS};
 use super::Span;
-use crate::bytes::{at, before, starts_word, sub, word};
+use crate::bytes::{at, before, escape_letter, starts_word, sub, word};
 use crate::view::View;
 
 // The fewest digits of any kind.
@@ -52,6 +52,16 @@ impl Wanted {
             .map(|(_, id)| id.digits);
         self.national_digits = digits.fold(0, |all, digits| all | digits);
         self.countries = countries;
+    }
+}
+
+/// True when the digit at `i` goes on a word or a dotted number: nothing of this file begins there, and no address does. Most
+/// digits of hashes, ids and versions.
+pub fn inside(text: &[u8], i: usize) -> bool {
+    match before(text, i) {
+        b'a'..=b'z' | b'_' => !escape_letter(text, i),
+        b'.' => word(before(text, i - 1)),
+        _ => false,
     }
 }
 

@@ -501,7 +501,14 @@ fn placeholder(value: &[u8]) -> bool {
         }
     }
     let distinct: u32 = seen.iter().map(|word| word.count_ones()).sum();
-    let fake = WORDS.iter().any(|w| contains_ignore_case(value, w));
+    let has = |b: u8| {
+        seen.get(usize::from(b / 64))
+            .is_some_and(|word| word >> (b % 64) & 1 == 1)
+    };
+    let begins = |b: u8| has(b) || has(b.to_ascii_uppercase());
+    let fake = WORDS
+        .iter()
+        .any(|w| w.first().is_some_and(|&b| begins(b)) && contains_ignore_case(value, w));
     let name = [
         "password",
         "secret",
