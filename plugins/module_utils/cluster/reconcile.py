@@ -140,9 +140,10 @@ def _with_intrusions(plan: Plan, differing: Iterable[tuple[Object | None, Object
     return replace(plan, changes=tuple(sorted((*plan.changes, *more), key=lambda change: (change.kind, change.name))))
 
 
+@paused_collection()
 def preview(client: Client, wanted: Wanted) -> Prepared:
     """What :func:`reconcile` would do now. Sends nothing that changes anything; raises what it would raise."""
-    with paused_collection(), ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(1) as pool:
         live = pool.submit(read, client, wanted.site.gateway.site)
         # While the API server makes its lists.
         ahead = policy_at(wanted.site, wanted.now) if wanted.state == "present" else None
@@ -151,6 +152,7 @@ def preview(client: Client, wanted: Wanted) -> Prepared:
     return prepared
 
 
+@paused_collection()
 def reconcile(client: Client, wanted: Wanted, *, writer: Writer | None = None, lock: SiteLock | None = None) -> Outcome:
     """Make WANTED true and check that it is. Raises ClusterError, with a note of how far it came.
 
@@ -186,8 +188,7 @@ def _write(client: Client, writer: Writer, wanted: Wanted, prepared: Prepared, k
 
 def _verify(client: Client, wanted: Wanted, prepared: Prepared) -> None:
     """What was written is what is there: read again, and nothing may be left to do for these objects."""
-    with paused_collection():
-        live = _read_again(client, wanted.site.gateway.site, prepared.transitions)
+    live = _read_again(client, wanted.site.gateway.site, prepared.transitions)
     wrong = []
     for move in prepared.transitions:
         item = live.get(key_of(move.desired or move.live or {}))
