@@ -107,13 +107,13 @@ fn assign(rules: &Rules<Table>, end_of_stream: bool) -> Result<Action, Refusal> 
         return Ok(Action::Continue);
     };
     let headers = Headers::of_request();
-    let kept = match table.source() {
-        Source::Kept => memory::kept(),
-        _ => None,
-    };
+    let kept;
     let consumers: Vec<&[u8]> = match table.source() {
-        Source::Kept => kept.iter().map(Vec::as_slice).collect(),
-        _ => headers.values(CONSUMER).collect(),
+        Source::Kept => {
+            kept = memory::kept();
+            kept.iter().map(Vec::as_slice).collect()
+        }
+        Source::Header | Source::HeaderKept => headers.values(CONSUMER).collect(),
     };
     if let [consumer] = consumers.as_slice() {
         memory::note(&String::from_utf8_lossy(consumer));
