@@ -37,7 +37,7 @@ molecule-hosts: setup collections molecule-bundle # what boots test hosts, or a 
 	$(call venv,molecule-env,requirements/control.txt requirements/budget.txt molecule/requirements.txt)
 	@unshare --net true || { echo "TEST HOSTS WERE NOT BOOTED: this machine cannot make a network namespace (root is needed)"; exit 1; }
 
-test-molecule: molecule-single-node ## the whole site on booted Debian hosts: killed, restored, rotated, reset
+test-molecule: molecule-single-node molecule-ha ## the whole site on booted Debian hosts: killed, restored, rotated, grown, upgraded, reset
 
 molecule-single-node: molecule-hosts
 	$(call molecule,single_node,node1=198.18.0.11)
