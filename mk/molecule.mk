@@ -37,10 +37,10 @@ molecule-hosts: setup collections molecule-bundle # what boots test hosts, or a 
 	$(call venv,molecule-env,requirements/control.txt requirements/budget.txt molecule/requirements.txt)
 	@unshare --net true || { echo "TEST HOSTS WERE NOT BOOTED: this machine cannot make a network namespace (root is needed)"; exit 1; }
 
-test-molecule: molecule-single-node molecule-ha ## the whole site on booted Debian hosts: killed, restored, rotated, grown, upgraded, reset
+test-molecule: molecule-single-node ## the whole site on booted Debian hosts: killed, restored, rotated, reset
 
 molecule-single-node: molecule-hosts
 	$(call molecule,single_node,node1=198.18.0.11)
 
-molecule-ha: molecule-hosts
+molecule-ha: molecule-hosts ## three servers and two agents: grown, killed, upgraded, a server lost, reset
 	$(call molecule,ha,server1=198.18.0.11 agent1=198.18.0.21 later server2=198.18.0.12 server3=198.18.0.13 agent2=198.18.0.22)
