@@ -181,7 +181,7 @@ class Client:
         url = f"{self._root}{request.path}" + (f"?{urlencode(request.query)}" if request.query else "")
         data = None if request.body is None else json.dumps(request.body, separators=(",", ":")).encode()
         try:
-            answer = self._pool.urlopen(request.method, url, body=data, headers=headers, timeout=self._timeout)
+            answer = self._pool.request(request.method, url, body=data, headers=headers, timeout=self._timeout)
         except urllib3.exceptions.HTTPError as error:
             raise UnreachableError(f"{self.host}: {_network_reason(error, self._timeout)}") from error
         return int(answer.status), answer.data
