@@ -85,20 +85,23 @@ class Gateways:
     def read(self, shard: Shard, step: int, since: int | None) -> Usage:
         """Consumer -> series key (``<life>|<model>``) -> counters, -1 where nothing changed since ``since``."""
         usage: Usage = {}
-        lives: dict[Process, str] = {}
+        keys: dict[Process, dict[str, str]] = {}
         width = len(METERS)
+        unchanged = [-1] * width
         for meter in range(width):
+            last, of_model = None, {}
             for process, consumer, model, value in self._source.counters(meter, step, since, shard):
-                life = lives.get(process)
-                if life is None:
-                    life = lives[process] = self._life(process, step) + "|"
+                if process is not last:  # a source tells a process by one tuple; to hash it costs as much as the rest
+                    last, of_model = process, keys.setdefault(process, {})
+                key = of_model.get(model)
+                if key is None:
+                    key = of_model[model] = f"{self._life(process, step)}|{model}"
                 series = usage.get(consumer)
                 if series is None:
                     series = usage[consumer] = {}
-                key = life + model
                 values = series.get(key)
                 if values is None:
-                    values = series[key] = [-1] * width
+                    values = series[key] = unchanged.copy()
                 values[meter] = value
         return usage
 
