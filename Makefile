@@ -15,13 +15,16 @@ export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/$(BUILD)/collections
 export PYTHONPATH := $(CURDIR)/$(BUILD)/collections
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-# Debian packages: asked for by name, installed only when one is missing.
+# Debian packages: asked for by name, installed only when one is missing. dpkg has one lock for the machine: one make at
+# a time installs, and what is asked once more is there already. Half installed is missing.
 define APT
-@missing=$$(for p in $(1); do dpkg -s $$p 2>/dev/null | grep -q '^Status: install ok' || echo $$p; done); \
+@missing=$$(for p in $(1); do dpkg -s $$p 2>/dev/null | grep -q '^Status: install ok installed' || echo $$p; done); \
 if [ -n "$$missing" ]; then if [ -n "$(SUDO)" ] && ! command -v sudo >/dev/null; then \
   echo "missing Debian packages:" $$missing "- run make as root once, or install sudo" >&2; exit 1; fi; \
+  mkdir -p $(CACHE); exec 9>$(CACHE)/apt.lock; flock 9; \
   echo "installing $$missing"; $(SUDO) apt-get update -qq; \
-  $(SUDO) env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
+  $(SUDO) env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends \
+    -o DPkg::Lock::Timeout=600 $$missing 9>&- >/dev/null; fi
 endef
 
 # A virtual environment in the cache, named by the content of its requirements: built once, shared by checkouts.
