@@ -240,7 +240,8 @@ class Gateway:
         return port
 
     def admin(self, path: str) -> str:
-        connection = http.client.HTTPConnection("127.0.0.1", self.admin_port, timeout=10)
+        # Its thread also compiles the guards.
+        connection = http.client.HTTPConnection("127.0.0.1", self.admin_port, timeout=START_SECONDS)
         try:
             connection.request("GET", path)
             return connection.getresponse().read().decode()
@@ -249,10 +250,10 @@ class Gateway:
 
     def stop(self) -> None:
         self.process.terminate()
-        self.process.wait(timeout=20)
+        self.process.wait(timeout=START_SECONDS)
 
     def connect(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=START_SECONDS)
 
     def send(
         self,
