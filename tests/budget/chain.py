@@ -42,6 +42,9 @@ TOKENS_IN, TOKENS_OUT = 1000, 100
 COST = TOKENS_IN * INPUT + TOKENS_OUT * OUTPUT
 SAY = f"[[mock: input={TOKENS_IN} output={TOKENS_OUT}]]"
 
+#: Seconds until Envoy answers again: it compiles every guard anew.
+RESTART = 400
+
 SMALL = {"usd": "0.05"}
 
 
@@ -214,6 +217,13 @@ class Chain:
         """When Envoy started, in Unix seconds as Prometheus has it, to some two seconds; 0 while it has none."""
         shown = self.query("timestamp(envoy_server_uptime) - envoy_server_uptime")
         return float(shown[0]["value"][1]) if shown else 0
+
+    def renewed(self, before: float) -> None:
+        """Wait until Prometheus has read an Envoy that started after ``before``, which is what ``started`` said then.
+
+        Until then it shows the old one's counters, and they may add up to the new one's.
+        """
+        until(lambda: self.started() > before + 3, RESTART)
 
     def scraped(self) -> None:
         """Wait until Prometheus shows what Envoy counts, and Envoy counts no more, as of a whole second: so ticks ask."""
