@@ -87,7 +87,6 @@ class Gateways:
         usage: Usage = {}
         keys: dict[Process, dict[str, str]] = {}
         width = len(METERS)
-        unchanged = [-1] * width
         for meter in range(width):
             last, of_model = None, {}
             for process, consumer, model, value in self._source.counters(meter, step, since, shard):
@@ -101,7 +100,7 @@ class Gateways:
                     series = usage[consumer] = {}
                 values = series.get(key)
                 if values is None:
-                    values = series[key] = unchanged.copy()
+                    values = series[key] = [-1] * width
                 values[meter] = value
         return usage
 

@@ -68,7 +68,7 @@ class PriceBook:
 
     def find(self, model: str, at: int) -> Price | None:
         """The price of ``model`` at ``at``, or None when it has none."""
-        found = self._found.get((model, at, at)) or self._between(model, at, at)
+        found = self._between(model, at, at)
         return found[0] if found else None
 
     def worst(self, models: Iterable[str], since: int, until: int) -> int | None:
