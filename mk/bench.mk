@@ -11,7 +11,7 @@ WHEELS       = $(CACHE)/higress
 BENCH_VENV   = requirements/control.txt requirements/bench-dataplane.txt
 
 .PHONY: bench-tools bench-dataplane bench-quick test-bench lint-bench
-# $(GO) is mk/cluster.mk's: one toolchain for everybody.
+# go_program is mk/cluster.mk's: one toolchain for everybody.
 bench-tools: setup
 	$(call APT,nghttp2-client redis-server $(if $(shell command -v npm),,nodejs npm))
 	$(call venv,bench-dataplane,$(BENCH_VENV))
@@ -19,8 +19,7 @@ bench-tools: setup
 	@mkdir -p $(PORTKEY); exec 9>$(PORTKEY)/.lock; flock 9; if [ ! -e $(PORTKEY)/.complete ]; then \
 	  cp bench/portkey/package.json bench/portkey/package-lock.json $(PORTKEY); \
 	  npm ci --prefix $(PORTKEY) --ignore-scripts --no-audit --no-fund --silent; touch $(PORTKEY)/.complete; fi
-	@mkdir -p $(PROVIDER); exec 9>$(PROVIDER)/.lock; flock 9; \
-	if [ ! -x $(PROVIDER)/provider ]; then $(GO) build -C bench/provider -trimpath -buildvcs=false -o $(PROVIDER)/provider .; fi
+	$(call go_program,the provider,bench/provider,$(PROVIDER)/provider)
 	@mkdir -p $(WHEELS); exec 9>$(WHEELS)/.lock; flock 9; for pinned in roles/sandbox/files/higress-*.txt; do \
 	  version=$${pinned##*-}; test -e $(WHEELS)/gpustack_higress_plugins-$${version%.txt}-py3-none-any.whl || \
 	  $(PYTHON) -m pip --disable-pip-version-check download -q --no-deps --require-hashes -r $$pinned -d $(WHEELS); done

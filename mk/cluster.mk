@@ -27,6 +27,14 @@ if [ ! -x $(CONTROLPLANE)/$(1) ]; then echo "building $(1) (some minutes, once)"
 mkdir -p $(BUILD); ln -sfn $(abspath $(CONTROLPLANE)) $(BUILD)/controlplane
 endef
 
+# $(call go_program,name,source directory,program[,package]): the program of a module of its own, built once.
+define go_program
+@mkdir -p $(dir $(3)); exec 9>$(3).lock; flock 9; \
+if [ ! -x $(3) ]; then echo "building $(1) (a minute or two, once)"; \
+  $(GO) build -C $(2) -mod=readonly -trimpath -buildvcs=false -ldflags '-s -w' -o $(abspath $(3)).new $(or $(4),.); \
+  mv $(3).new $(3); fi
+endef
+
 # $(call go_install,name,package@version): a released program.
 define go_install
 @mkdir -p $(CONTROLPLANE); exec 9>$(CONTROLPLANE)/.lock; flock 9; \
@@ -39,11 +47,8 @@ endef
 controlplane: setup ## a real kube-apiserver with etcd, in .build/controlplane
 	$(call APT,openssl)
 	$(call go_command,kube-apiserver)
-	@exec 9>$(ETCD).lock; flock 9; \
-	if [ ! -x $(ETCD) ]; then echo "building etcd (a minute, once)"; \
-	  $(GO) build -C $(ETCD_SRC) -mod=readonly -trimpath -buildvcs=false -ldflags '-s -w' -o $(abspath $(ETCD)).new .; \
-	  mv $(ETCD).new $(ETCD); fi; \
-	ln -sfn $(abspath $(ETCD)) $(BUILD)/etcd
+	$(call go_program,etcd,$(ETCD_SRC),$(ETCD))
+	@ln -sfn $(abspath $(ETCD)) $(BUILD)/etcd
 
 controlplane-nodes: controlplane ## also controller-manager, scheduler, kwok and helm: nodes and pods that become Ready
 	$(call go_command,kube-controller-manager)

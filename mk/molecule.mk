@@ -13,10 +13,8 @@ test-hosts: setup ## the lock, preflight's judgement and the registry's images
 
 molecule-programs: controlplane-nodes # what the k3s stand-in runs, and kubectl, which no registry has
 	$(call APT,etcd-server etcd-client)
-	@mkdir -p $(CACHE) $(MOLECULE)/programs/bin; exec 9>$(KUBECTL).lock; flock 9; \
-	if [ ! -x $(KUBECTL) ]; then echo "building kubectl (a minute or two, once)"; \
-	  $(GO) build -C $(KUBECTL_SRC) -mod=readonly -trimpath -buildvcs=false -ldflags '-s -w' -o $(abspath $(KUBECTL)).new .; \
-	  mv $(KUBECTL).new $(KUBECTL); fi
+	$(call go_program,kubectl,$(KUBECTL_SRC),$(KUBECTL))
+	@mkdir -p $(MOLECULE)/programs/bin
 	@cp -u $(BUILD)/controlplane/kube-* $(BUILD)/controlplane/kwok $$(command -v etcd) $$(command -v etcdctl) $(MOLECULE)/programs/bin
 	@cp -u $(KUBECTL) $(MOLECULE)/programs/bin/kubectl
 	@cp -u tests/cluster/kwok-stages.yaml $(MOLECULE)/programs

@@ -10,14 +10,10 @@ OAUTH2_PROXY      = $(CACHE)/oauth2-proxy-$(OAUTH2_PROXY_KEY)
 dashboards: setup ## Grafana's JSON of every dashboard, in .build/dashboards
 	$(PYTHON) -m dashboards $(BUILD)/dashboards
 
-# $(GO) is mk/cluster.mk's: one toolchain for everybody.
+# go_program is mk/cluster.mk's: one toolchain for everybody.
 oauth2-proxy: setup
-	@mkdir -p $(OAUTH2_PROXY); exec 9>$(OAUTH2_PROXY)/.lock; flock 9; \
-	if [ ! -x $(OAUTH2_PROXY)/oauth2-proxy ]; then echo "building oauth2-proxy (a minute, once)"; \
-	  $(GO) build -C $(OAUTH2_PROXY_SRC) -mod=readonly -trimpath -buildvcs=false -ldflags '-s -w' \
-	    -o $(abspath $(OAUTH2_PROXY))/oauth2-proxy.new github.com/oauth2-proxy/oauth2-proxy/v7; \
-	  mv $(OAUTH2_PROXY)/oauth2-proxy.new $(OAUTH2_PROXY)/oauth2-proxy; fi; \
-	ln -sfn $(abspath $(OAUTH2_PROXY))/oauth2-proxy $(BUILD)/oauth2-proxy
+	$(call go_program,oauth2-proxy,$(OAUTH2_PROXY_SRC),$(OAUTH2_PROXY)/oauth2-proxy,github.com/oauth2-proxy/oauth2-proxy/v7)
+	@ln -sfn $(abspath $(OAUTH2_PROXY))/oauth2-proxy $(BUILD)/oauth2-proxy
 
 lint-people: setup ## rules, and the types of the dashboards' generator
 	$(call APT,prometheus)
