@@ -16,13 +16,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ..policy.records import PROJECT_RECORDS, SITE_RECORD
+from ..policy.records import is_record
 from .kinds import Object
 
 _PHASES = {"AUTHN": 0, "AUTHZ": 1, "STATS": 2}
-# What was applied. Written when it is true (an interrupted run is told again), and before keys go: a key that a
-# Project's record names and the cluster has lost is an alarm.
-_RECORDS = (PROJECT_RECORDS, SITE_RECORD)
 
 
 @dataclass(frozen=True)
@@ -46,15 +43,16 @@ class Transition:
     @property
     def kind(self) -> str:
         """The object's kind."""
-        return str(self._any["kind"])
+        return str(self.item["kind"])
 
     @property
     def name(self) -> str:
         """The object's name."""
-        return str(self._any["metadata"]["name"])
+        return str(self.item["metadata"]["name"])
 
     @property
-    def _any(self) -> Object:
+    def item(self) -> Object:
+        """The object as it shall be, or as it was where it goes."""
         found = self.desired or self.live
         if found is None:
             raise ValueError("a transition needs an object")
@@ -67,8 +65,8 @@ def stages(transitions: Sequence[Transition]) -> tuple[Stage, ...]:
     for transition in transitions:
         kinds[transition.kind].append(transition)
     maps, bridges, secrets = kinds["ConfigMap"], kinds["McpBridge"], kinds["Secret"]
-    records = [found for found in maps if found.name.startswith(_RECORDS)]
-    settings = [found for found in maps if not found.name.startswith(_RECORDS)]
+    records = [found for found in maps if is_record(found.item)]
+    settings = [found for found in maps if not is_record(found.item)]
     found: list[Iterable[Write]] = [
         _deletes(kinds["EnvoyFilter"]),
         _deletes(kinds["Ingress"]),
@@ -77,6 +75,8 @@ def stages(transitions: Sequence[Transition]) -> tuple[Stage, ...]:
         _applies(kinds["Ingress"]),
         _applies(kinds["EnvoyFilter"]),
         _deletes(kinds["WasmPlugin"]),
+        # Written when it is true (an interrupted run is told again), and before keys go: a key that a Project's record
+        # names and the cluster has lost is an alarm.
         _applies(records),
         # After the new ones: a record may have another place than it had.
         _deletes(maps),
