@@ -39,13 +39,6 @@ class StartError(RuntimeError):
     """A part of the control plane did not become ready; the message carries the end of its log."""
 
 
-def free_port() -> int:
-    """A TCP port nobody listens on now; the next process may still be faster, so start at once."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @dataclass
 class ControlPlane:
     """etcd and kube-apiserver on free ports of 127.0.0.1, their state under ``directory``.
@@ -59,6 +52,7 @@ class ControlPlane:
     url: str = ""
     _processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     _logs: list[IO[bytes]] = field(default_factory=list)
+    _ports: list[socket.socket] = field(default_factory=list)
 
     @property
     def kubeconfig(self) -> Path:
@@ -92,8 +86,9 @@ class ControlPlane:
                 process.kill()
                 process.wait()
         self._processes.clear()
-        while self._logs:
-            self._logs.pop().close()
+        for opened in (self._logs, self._ports):
+            while opened:
+                opened.pop().close()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -116,6 +111,14 @@ class ControlPlane:
         """Let a frozen program go on."""
         self._processes[program].send_signal(signal.SIGCONT)
 
+    def _port(self) -> int:
+        """A TCP port that nobody else gets: it stays bound here, and only a program that shares it may listen there."""
+        bound = socket.socket()
+        self._ports.append(bound)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        bound.bind(("127.0.0.1", 0))
+        return int(bound.getsockname()[1])
+
     def _run(self, name: str, program: Path | str, *arguments: str) -> subprocess.Popen[bytes]:
         log = (self.directory / f"{name}.log").open("ab")
         self._logs.append(log)
@@ -127,16 +130,16 @@ class ControlPlane:
         return process
 
     def _start_etcd(self) -> str:
-        url = f"http://127.0.0.1:{free_port()}"
+        url = f"http://127.0.0.1:{self._port()}"
         self._run(
             "etcd", ETCD, f"--data-dir={self.directory / 'etcd'}", f"--listen-client-urls={url}",
-            f"--advertise-client-urls={url}", f"--listen-peer-urls=http://127.0.0.1:{free_port()}",
+            f"--advertise-client-urls={url}", "--socket-reuse-port", "--listen-peer-urls=http://127.0.0.1:0",
             "--log-level=warn",
         )  # fmt: skip
         return url
 
     def _start_apiserver(self, etcd: str) -> None:
-        directory, port, token = self.directory, free_port(), secrets.token_hex(16)
+        directory, port, token = self.directory, self._port(), secrets.token_hex(16)
         tokens = directory / "tokens.csv"
         tokens.touch(mode=0o600)
         tokens.write_text(f'{token},admin,admin,"system:masters"\n')
@@ -146,7 +149,7 @@ class ControlPlane:
         self.url = f"https://127.0.0.1:{port}"
         self._run(
             "kube-apiserver", self.programs / "kube-apiserver", f"--etcd-servers={etcd}",
-            "--bind-address=127.0.0.1", f"--secure-port={port}", f"--cert-dir={directory}",
+            "--bind-address=127.0.0.1", f"--secure-port={port}", "--permit-port-sharing", f"--cert-dir={directory}",
             f"--token-auth-file={tokens}", "--authorization-mode=Node,RBAC",
             "--service-cluster-ip-range=10.96.0.0/16", "--endpoint-reconciler-type=none",
             "--service-account-issuer=https://kubernetes.default.svc", f"--service-account-key-file={key}",
@@ -170,7 +173,7 @@ class ControlPlane:
         )
         self._run(
             "kwok", self.programs / "kwok", as_admin, f"--config={HERE / 'kwok-stages.yaml'}",
-            "--manage-all-nodes=true", f"--server-address=127.0.0.1:{free_port()}",
+            "--manage-all-nodes=true", "--server-address=127.0.0.1:0",
             # A node that does not say so again and again is given up after 50 s, with its pods.
             "--node-lease-duration-seconds=40",
         )  # fmt: skip

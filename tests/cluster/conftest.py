@@ -22,7 +22,7 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
 @pytest.fixture
 def cluster(plane: ControlPlane) -> Iterator[Client]:
     """A client of an administrator; afterwards everything that was made is gone."""
-    with connect(Connection(plane.kubeconfig, timeout=10.0), NAMESPACE) as found:
+    with connect(Connection(plane.kubeconfig), NAMESPACE) as found:
         yield found
         for kind in (*KINDS, LEASE):
             for item in found.find(kind):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import yaml
 from kubernetes import client, config, utils
@@ -12,6 +13,8 @@ from .waiting import wait_until
 
 NAMESPACE = "higress-system"
 CRDS = Path(__file__).parent / "crds"
+# Unknown, or known and its store is still being read.
+NOT_YET = (404, 429, 503)
 
 
 def prepare(running: ControlPlane) -> None:
@@ -25,12 +28,18 @@ def prepare(running: ControlPlane) -> None:
 def install_definition(api: client.ApiClient, file: Path) -> None:
     """Install one CRD and wait until it is served."""
     definition = yaml.safe_load(file.read_text())
-    extensions = client.ApiextensionsV1Api(api)
     utils.create_from_dict(api, definition)
-    name = definition["metadata"]["name"]
-    wait_until(lambda: _established(extensions.read_custom_resource_definition(name)), f"{name} is served")
+    wait_until(lambda: _served(api, definition["spec"]), f"{definition['metadata']['name']} is served")
 
 
-def _established(definition: object) -> bool:
-    conditions = getattr(getattr(definition, "status", None), "conditions", None) or []
-    return any(found.type == "Established" and found.status == "True" for found in conditions)
+def _served(api: client.ApiClient, spec: dict[str, Any]) -> bool:
+    """Asked for its objects: what the definition says of itself ("Established") comes before the server goes by it."""
+    kinds = client.CustomObjectsApi(api)
+    try:
+        for version in spec["versions"]:
+            kinds.list_cluster_custom_object(spec["group"], version["name"], spec["names"]["plural"])
+    except client.ApiException as error:
+        if error.status not in NOT_YET:
+            raise
+        return False
+    return True

@@ -26,18 +26,21 @@ from .waiting import wait_until
 
 ACCESS = Path(__file__).parents[2] / "roles" / "tenants" / "files" / "access.yaml"
 ACCOUNT = "ai-gateway-tenants"
+ALLOWED = ("patch", "extensions.higress.io", "wasmplugins", NAMESPACE)
 OURS = {"app.kubernetes.io/managed-by": "opsta-ai-gateway"}
 
 
 @pytest.fixture(scope="module")
 def token(plane: ControlPlane) -> str:
-    """A token of the account, once its admission policy is in force."""
+    """A token of the account, once it may do what its role says: until then everything is refused anyway."""
     with config.new_client_from_config(str(plane.kubeconfig)) as api:
         for item in yaml.safe_load_all(ACCESS.read_text()):
             utils.create_from_dict(api, item)
         asked = {"spec": {"expirationSeconds": 3600}}
         answer = client.CoreV1Api(api).create_namespaced_service_account_token(ACCOUNT, NAMESPACE, asked)
-        return str(answer.status.token)
+    found = str(answer.status.token)
+    wait_until(lambda: _allowed(plane, found, ALLOWED), "the role is in force")
+    return found
 
 
 @pytest.fixture
@@ -136,7 +139,7 @@ def test_it_is_allowed_nothing_else(plane: ControlPlane, token: str, request_: t
 
 
 def test_the_question_above_can_be_answered_with_yes(plane: ControlPlane, token: str) -> None:
-    assert _allowed(plane, token, ("patch", "extensions.higress.io", "wasmplugins", NAMESPACE))
+    assert _allowed(plane, token, ALLOWED)
 
 
 def _allowed(plane: ControlPlane, token: str, request: tuple[str, str, str, str]) -> bool:

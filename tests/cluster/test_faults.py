@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from ansible_collections.opsta.ai_gateway.plugins.module_utils.cluster import (
     read,
     reconcile,
 )
+from ansible_collections.opsta.ai_gateway.plugins.module_utils.cluster.client import CONNECTIONS
 from ansible_collections.opsta.ai_gateway.plugins.module_utils.cluster.errors import (
     BusyError,
     MissingKindsError,
@@ -31,13 +33,18 @@ from ansible_collections.opsta.ai_gateway.plugins.module_utils.cluster.kinds imp
 from ansible_collections.opsta.ai_gateway.plugins.module_utils.policy.records import is_record
 from kubernetes import client, config
 
-from .apiserver import ControlPlane, free_port
+from .apiserver import ControlPlane
 from .definitions import CRDS, NAMESPACE, install_definition
 from .openness import openings
 from .sites import project, site, wanted
 from .waiting import wait_until
 
 SITE = site(project("atlas"), project("beacon"))
+
+
+class _Server(ThreadingHTTPServer):
+    # All of a run's connections may come at once.
+    request_queue_size = CONNECTIONS
 
 
 class Proxy:
@@ -54,7 +61,7 @@ class Proxy:
         self._turn = threading.Lock()
         self._upstream = urllib3.PoolManager(ca_certs=str(plane.directory / "apiserver.crt"), maxsize=16)
         self._target = plane.url
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server = _Server(("127.0.0.1", 0), self._handler())
         self._thread = threading.Thread(target=self._server.serve_forever)
         self._thread.start()
         settings["clusters"][0]["cluster"] = {"server": f"http://127.0.0.1:{self._server.server_port}"}
@@ -120,7 +127,7 @@ def proxy(plane: ControlPlane, tmp_path: Path) -> Iterator[Proxy]:
 
 @pytest.fixture
 def through(proxy: Proxy) -> Iterator[Client]:
-    with connect(Connection(proxy.kubeconfig, timeout=5.0, attempts=4), NAMESPACE) as found:
+    with connect(Connection(proxy.kubeconfig, attempts=4), NAMESPACE) as found:
         yield found
 
 
@@ -174,13 +181,16 @@ def test_an_answer_that_was_lost_after_the_write_does_no_harm(cluster: Client, p
 
 def test_a_refused_connection_says_where(tmp_path: Path, plane: ControlPlane) -> None:
     settings = yaml.safe_load(plane.kubeconfig.read_text())
-    settings["clusters"][0]["cluster"]["server"] = f"https://127.0.0.1:{free_port()}"
-    (tmp_path / "nobody").write_text(yaml.safe_dump(settings))
-    with (
-        connect(Connection(tmp_path / "nobody", attempts=2), NAMESPACE) as nobody,
-        pytest.raises(UnreachableError, match=r"https://127.0.0.1:\d+: the connection was refused"),
-    ):
-        reconcile(nobody, wanted(SITE))
+    # Bound and not listening: refused for as long as the test asks.
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        settings["clusters"][0]["cluster"]["server"] = f"https://127.0.0.1:{silent.getsockname()[1]}"
+        (tmp_path / "nobody").write_text(yaml.safe_dump(settings))
+        with (
+            connect(Connection(tmp_path / "nobody", attempts=2), NAMESPACE) as nobody,
+            pytest.raises(UnreachableError, match=r"https://127.0.0.1:\d+: the connection was refused"),
+        ):
+            reconcile(nobody, wanted(SITE))
 
 
 def test_an_untrusted_certificate_is_named(tmp_path: Path, plane: ControlPlane) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +31,6 @@ from ansible_collections.opsta.ai_gateway.plugins.module_utils.spec import Site
 from .apiserver import ControlPlane
 from .openness import openings
 from .sites import project, site, wanted
-from .waiting import wait_until
 
 SMALL, LARGE = site(project("atlas")), site(project("atlas"), project("beacon"))
 
@@ -40,13 +42,13 @@ class PausingWriter:
     client: Client
     paused: threading.Event = field(default_factory=threading.Event)
     go_on: threading.Event = field(default_factory=threading.Event)
-    _writes: int = 0
+    # Several threads write.
+    _writes: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def apply(self, item: Object, *, force: bool = False) -> None:
-        self._writes += 1
-        if self._writes == 2:
+        if next(self._writes) == 2:
             self.paused.set()
-            assert self.go_on.wait(30)
+            assert self.go_on.wait(60)
         self.client.apply(item, force=force)
 
     def delete(self, item: Object) -> None:
@@ -77,12 +79,18 @@ def reconcile_changes(cluster: Client, of: Site) -> int:
 
 
 def test_a_second_run_waits_and_then_reads_again(cluster: Client) -> None:
-    writer = PausingWriter(cluster)
+    writer, waits = PausingWriter(cluster), threading.Event()
+
+    def sleep(seconds: float) -> None:
+        waits.set()
+        time.sleep(seconds)
+
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(reconcile, cluster, wanted(LARGE), writer=writer)
         assert writer.paused.wait(30)
-        second = pool.submit(reconcile, cluster, wanted(LARGE))
-        wait_until(second.running, "the second run has begun")
+        lock = SiteLock(cluster, "lab", labels("lab"), sleep=sleep)
+        second = pool.submit(reconcile, cluster, wanted(LARGE), lock=lock)
+        assert waits.wait(30)
         writer.go_on.set()
         assert first.result().writes > 0
         # Whatever it had planned before the first was done, nothing of it was sent.
@@ -113,17 +121,16 @@ def test_a_run_that_lost_its_lock_stops_before_the_next_write(cluster: Client) -
 
 
 RUN = """
-import os, signal, sys
+import itertools, os, signal, sys
 from pathlib import Path
 from ansible_collections.opsta.ai_gateway.plugins.module_utils.cluster import Connection, connect, reconcile
 from ansible_collections.opsta.ai_gateway.plugins.module_utils.cluster.lock import SiteLock
 from ansible_collections.opsta.ai_gateway.plugins.module_utils.cluster.reconcile import labels
 from cluster.sites import project, site, wanted
 class Dies:
-    def __init__(self, client): self.client, self.left = client, 9
+    def __init__(self, client): self.client, self.writes = client, itertools.count(1)
     def apply(self, item, *, force=False):
-        self.left -= 1
-        if not self.left: os.kill(os.getpid(), signal.SIGKILL)
+        if next(self.writes) == 9: os.kill(os.getpid(), signal.SIGKILL)
         self.client.apply(item, force=force)
 client = connect(Connection(Path(sys.argv[1])), "higress-system")
 lock = SiteLock(client, "lab", labels("lab"), duration=2)
