@@ -5,11 +5,10 @@ Higress's plugins cannot be had here: STAND-IN bytes under their locked names. O
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import json
 import os
-import socket
+import re
 import subprocess
 import sys
 import time
@@ -73,8 +72,6 @@ def stand_in(entry: versions.Entry) -> bytes:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     directory = tmp_path_factory.mktemp("registry")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
     pem = certificate(directory)
     for name in ("registry.crt", "registry.key"):
         (directory / name).symlink_to(pem)
@@ -82,7 +79,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     assert module("registry_account", account, "/usr/bin/python3")["changed"] is True
     assert module("registry_account", account, "/usr/bin/python3")["changed"] is False
     template = jinja2.Template((ROOT / "roles/registry/templates/config.yml.j2").read_text())
-    written = template.render(ansible_managed="test", registry_data_dir=str(directory / "data"), registry_port=port)
+    written = template.render(ansible_managed="test", registry_data_dir=str(directory / "data"), registry_port=0)
     config = directory / "config.yml"
     config.write_text(written.replace("/etc/docker/registry", str(directory)))
     for entry in LOCK.of_kind("plugin"):
@@ -92,21 +89,19 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     bundle.write_checksums(directory / "bundle")
     with (directory / "log").open("w") as log:
         process = subprocess.Popen(["docker-registry", "serve", str(config)], stdout=log, stderr=log)
-    running = Site(port, pem, directory / "bundle")
     try:
-        wait_for(running, process, directory / "log")
-        yield running
+        yield Site(port_of(process, directory / "log"), pem, directory / "bundle")
     finally:
         process.terminate()
         process.wait(30)
 
 
-def wait_for(site: Site, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Return when the registry answers; fails with its log when it ended, or does not answer in a minute."""
+def port_of(process: subprocess.Popen[bytes], log: Path) -> int:
+    """Where the registry listens, which it says; fails with its log when it ended, or does not listen in a minute."""
     deadline = time.monotonic() + 60
     while process.poll() is None and time.monotonic() < deadline:
-        with contextlib.suppress(oci.OciError):
-            return site.registry().ping()
+        if said := re.search(r"listening on \S+:(\d+), tls", log.read_text()):
+            return int(said[1])
         time.sleep(0.1)
     pytest.fail(log.read_text())
 
