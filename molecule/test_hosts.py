@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import hashlib
 import os
 import shutil
@@ -74,16 +75,23 @@ def image(cache: Path) -> Path:
     wanted = list(yaml.safe_load((ROOT / "versions.yml").read_text())["debian"]["packages"])
     key = _short(repr((PACKAGES, wanted)))
     archive = cache / f"test-hosts-{key}.tar"
-    if archive.exists():
-        return archive
+    with archive.with_suffix(".lock").open("w") as lock:
+        # Held by who builds it, until it is there.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not archive.exists():
+            _build_image(archive, wanted)
+    return archive
+
+
+def _build_image(archive: Path, packages: list[str]) -> None:
     print("building the test hosts' root file system (a minute or two, once)", file=sys.stderr)
     mirror = sh("apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages").split()[0]
-    with tempfile.TemporaryDirectory(dir=cache) as scratch:
+    with tempfile.TemporaryDirectory(dir=archive.parent) as scratch:
         root = Path(scratch) / "root"
         sh("debootstrap", "--variant=minbase", f"--include={PACKAGES}", "bookworm", root, mirror)
         shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
         sh("chroot", root, "apt-get", "clean")
-        sh("chroot", root, "apt-get", "install", "--yes", "--download-only", "--no-install-recommends", *wanted)
+        sh("chroot", root, "apt-get", "install", "--yes", "--download-only", "--no-install-recommends", *packages)
         debian_repository(root / "var/cache/apt/archives", archive.with_suffix(".debian"))
         shutil.rmtree(root / "var/lib/apt/lists")
         for stale in (root / "etc/machine-id", root / "etc/resolv.conf", root / "etc/apt/sources.list"):
@@ -93,7 +101,6 @@ def image(cache: Path) -> Path:
         part = archive.with_suffix(".part")
         sh("tar", "-C", root, "-cf", part, ".")
         part.replace(archive)
-    return archive
 
 
 def debian_repository(downloaded: Path, target: Path) -> None:
@@ -125,7 +132,7 @@ class Scenario:
             self._unpack(archive, name, address)
             self.boot(name)
         for name, address in hosts.items():
-            until(f"{name} answering on port 22", partial(_listens, address, 22), 60)
+            until(f"{name} answering on port 22", partial(_listens, address, 22), 300)
 
     def boot(self, name: str) -> None:
         """Switch a host on."""
@@ -148,9 +155,12 @@ class Scenario:
         pid = self._pid(name)
         if pid:
             leader = sh("pgrep", "--parent", str(pid), check=False).split()
-            for victim in [*map(int, leader), pid]:
+            victims = [*map(int, leader), pid]
+            for victim in victims:
                 _signal(victim, signal.SIGKILL)
-            until(f"{name} ending", lambda: not self._pid(name), 30)
+            # The first process of a host ends after all others, and its wire after that: a new one has the same name.
+            until(f"{name} ending", lambda: all(map(_ended, victims)), 120)
+            until(f"{name}'s wire ending", lambda: f"vb-{name}" not in _interfaces(), 120)
 
     def remove(self, name: str) -> None:
         """End a host and remove its files."""
@@ -303,6 +313,18 @@ def _listens(address: str, port: int) -> bool:
             return True
     except OSError:
         return False
+
+
+def _ended(pid: int) -> bool:
+    """Whether a process is gone, or only waits to be collected."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].startswith("Z")
+    except OSError:
+        return True
+
+
+def _interfaces() -> set[str]:
+    return {name for _, name in socket.if_nameindex()}
 
 
 def _signal(pid: int, number: int) -> None:
