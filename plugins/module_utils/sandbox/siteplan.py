@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ..plan import Plan, make_plan
-from ..policy import desired_objects
+from ..policy import policy_at, with_keys
 from ..policy.records import is_record
-from ..secret import Secrets, minted
+from ..secret import Secrets, minted_for
 from ..spec import Site, load_site
 from .access import access, summary
 from .admin import Admin
@@ -80,8 +80,9 @@ def prepare(request: Request) -> Prepared:
     site = load_site(request.site_dir)
     layout = request.layout
     check_ports(request.ports, processes_of(layout.root))
-    secrets = minted(site, _load(layout.secrets, {}), request.now)
-    objects = desired_objects(site, secrets, now=request.now)
+    policy = policy_at(site, request.now)
+    secrets = minted_for(policy.tenants, _load(layout.secrets, {}))
+    objects = with_keys(policy, secrets)
     settings = Settings(
         ports=request.ports,
         config_dir=str(layout.envoy),
