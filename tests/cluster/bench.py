@@ -2,8 +2,9 @@
 
 What is measured: wall time on this machine, which runs client, API server and etcd together, and the processor seconds
 of each: what else the machine does stretches the first much and the others little. It begins when the API server is at
-rest: for its first seconds one works out its schemas. kubernetes.core is given a sample of the same objects (a loop of tasks, and one task with a list) and its time is scaled up to all of
-them; its own start (a play that does nothing) is taken off first. Ours is timed without Ansible's start, too.
+rest: for its first seconds one works out its schemas. kubernetes.core is given a sample of the same objects (a loop of
+tasks, and one task with a list) and its time is scaled up to all of them; its own start (a play that does nothing) is
+taken off first. Ours is timed without Ansible's start, too.
 Writes artifacts/cluster/push.json and push.png.
 """
 
@@ -121,7 +122,7 @@ def _site(members: list[Any]) -> Site:
 
 
 def sample(client: Client, count: int) -> list[dict[str, Any]]:
-    """COUNT live objects without what the server added, in the proportions of the whole site (the few large ones left out)."""
+    """COUNT live objects without what the server added, in the proportions of the whole site; the few large ones are left out."""
     kinds = Counter({"Ingress": 2, "Secret": 1})
     live = [item for key, item in sorted(read(client, "lab").items())]
     found = []
