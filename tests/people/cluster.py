@@ -122,7 +122,7 @@ def running(directory: Path) -> Iterator[Cluster]:
     bundle, debian = directory / "bundle", directory / "debian"
     debian.mkdir(parents=True)
     make: list[str | Path] = [sys.executable, TREE / "molecule/make_bundle.py", bundle, debian]
-    subprocess.run(make, env=_environment(), check=True, timeout=120)
+    subprocess.run(make, env=_environment(), check=True, timeout=600)
     for name, roles in PLAYS.items():
         play = {
             "hosts": "localhost",

@@ -18,7 +18,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SignOn]:
 @pytest.fixture
 def browser(site: SignOn) -> Browser:
     site.issuer.signs_on()
-    site.issuer.wrong_key = False
     return Browser(site.public)
 
 

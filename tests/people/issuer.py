@@ -101,8 +101,9 @@ class Issuer:
         return jwt.encode({"alg": "RS256", "kid": "one"}, claims, key)
 
     def signs_on(self, **changes: Any) -> None:
-        """Let the next sign-on be Alice's with these differences."""
+        """Let the next sign-on be Alice's with these differences, its token signed with the right key."""
         self.account = replace(Claims(), **changes)
+        self.wrong_key = False
 
 
 @contextmanager

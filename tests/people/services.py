@@ -14,10 +14,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
 from pathlib import Path
 
 from ansible_collections.opsta.ai_gateway.plugins.module_utils.sign_on import config, mapping
 from ansible_collections.opsta.ai_gateway.plugins.module_utils.sign_on.objects import PACKAGE
+
+from tests.sandbox.sandbox import free_base
 
 from . import issuer as issuers
 
@@ -53,19 +56,13 @@ class SignOn:
         return f"http://localhost:{self.public}"
 
 
-def until(condition: Callable[[], bool], what: str, seconds: float = 20.0) -> None:
+def until(condition: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
     """Poll a condition; fail by name at the deadline."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError(what)
         time.sleep(0.02)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def accepts(port: int) -> bool:
@@ -85,7 +82,7 @@ def program(name: str, command: list[str], logs: Path, port: int, **environment:
             yield
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(60)
 
 
 class _Echo(BaseHTTPRequestHandler):
@@ -132,7 +129,8 @@ def echo(port: int) -> Iterator[None]:
 @contextmanager
 def sign_on(directory: Path, session: str = "12h") -> Iterator[SignOn]:
     """The whole of sign-on, its files under ``directory``."""
-    ports = {name: free_port() for name in ("public", "data", "sign_on", "identity", "echo", "redis", "issuer")}
+    names = ("public", "data", "sign_on", "identity", "echo", "redis", "issuer")
+    ports = dict(zip(names, count(free_base()), strict=False))
     secret = secrets.token_urlsafe(24)  # 32 characters: AES-256
     with ExitStack() as stack:
         enter = stack.enter_context
@@ -233,7 +231,7 @@ class Browser:
         sent = {"Accept": "text/html"} | (headers or {})
         if self.jar:
             sent["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.jar.items())
-        connection = HTTPConnection("127.0.0.1", port or self.port, timeout=20)
+        connection = HTTPConnection("127.0.0.1", port or self.port, timeout=60)
         try:
             connection.request("GET", path, headers={"Host": f"localhost:{port or self.port}"} | sent)
             response = connection.getresponse()

@@ -36,7 +36,7 @@ class Site:
         self, consumer: str, path: str, body: dict[str, Any], key: str | None = None, hang_up: bool = False
     ) -> int:
         """Send one request as a consumer; gives the status. ``hang_up`` leaves after the answer's first bytes."""
-        connection = HTTPConnection("127.0.0.1", self.sandbox.base, timeout=30)
+        connection = HTTPConnection("127.0.0.1", self.sandbox.base, timeout=60)
         headers = {
             "Host": self.sandbox.host(sandboxes.project_of(consumer)),
             "Authorization": f"Bearer {key or self.sandbox.key(consumer)}",
@@ -60,7 +60,7 @@ class Site:
 
     def ask(self, path: str, **parameters: str) -> Any:
         url = f"http://127.0.0.1:{self.sandbox.base + 3}{path}?{urlencode(parameters)}"
-        with urlopen(url, timeout=30) as answer:
+        with urlopen(url, timeout=60) as answer:
             return json.load(answer)["data"]
 
 
@@ -82,7 +82,7 @@ def tick(site: Site) -> None:
         "PYTHONPATH": str(TREE),
     }
     with (site.directory / "log/budget-run.log").open("ab") as log:
-        subprocess.run(command, env=os.environ | environment, stdout=log, stderr=log, check=True, timeout=60)
+        subprocess.run(command, env=os.environ | environment, stdout=log, stderr=log, check=True, timeout=120)
 
 
 @dataclass(frozen=True)

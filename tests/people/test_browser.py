@@ -8,6 +8,8 @@ from playwright.sync_api import sync_playwright
 from .services import TREE, SignOn
 
 CHROMIUM = "/usr/bin/chromium"
+# Milliseconds for each step on a busy machine.
+PATIENCE = 120_000
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -25,8 +27,9 @@ def test_a_browser_signs_on_reads_and_signs_out(site: SignOn, tmp_path: Path) ->
     picture.parent.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as play:
         context = play.chromium.launch_persistent_context(
-            str(tmp_path / "profile"), executable_path=CHROMIUM, headless=True, args=FLAGS
+            str(tmp_path / "profile"), executable_path=CHROMIUM, headless=True, args=FLAGS, timeout=PATIENCE
         )
+        context.set_default_timeout(PATIENCE)
         try:
             page = context.new_page()
             page.goto(f"{site.url}/d/ai-gateway-overview?var-project=atlas")
@@ -35,6 +38,7 @@ def test_a_browser_signs_on_reads_and_signs_out(site: SignOn, tmp_path: Path) ->
             page.screenshot(path=str(picture))
             (cookie,) = [c for c in context.cookies() if c.get("name") == "__Host-sign_on"]
             page.click("#out")
+            page.wait_for_url(f"{site.url}/signed-out")
             last = page.inner_text("body")
             left = [c.get("name") for c in context.cookies()]
             # Signed out, the next page is a new sign-on, which this account may not have any more.

@@ -37,7 +37,7 @@ class Caller:
 
     def send(self, method: str, path: str, headers: Headers, body: bytes = b"") -> Answer:
         """Send headers as they are given, doubled ones too."""
-        with closing(http.client.HTTPConnection("127.0.0.1", self.sandbox.base, timeout=30)) as connection:
+        with closing(http.client.HTTPConnection("127.0.0.1", self.sandbox.base, timeout=60)) as connection:
             connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
             for name, value in [*headers, ("content-length", str(len(body)))]:
                 connection.putheader(name, value)

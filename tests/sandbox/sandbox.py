@@ -11,8 +11,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -121,7 +122,7 @@ class Sandbox:
             [str(Path(sys.executable).parent / "supervisorctl"), "-c", str(self.root / "supervisord.conf"), *command],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=SECONDS,
             check=False,
         )
         return run.stdout
@@ -131,8 +132,12 @@ class Sandbox:
             connection.request("GET", "/stats/prometheus")
             return connection.getresponse().read().decode()
 
-    def logged(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in (self.root / "log" / "access.json").read_text("utf-8").splitlines()]
+    def logged(self, since: float) -> list[dict[str, Any]]:
+        """The access log's entries of requests that began since (Unix seconds); the last line may be half written."""
+        lines = (self.root / "log" / "access.json").read_bytes().splitlines(keepends=True)
+        entries = [json.loads(line) for line in lines if line.endswith(b"\n")]
+        # Envoy tells milliseconds, cut off.
+        return [entry for entry in entries if datetime.fromisoformat(entry["time"]).timestamp() > since - 0.001]
 
     def edit(self, project: str, old: str, new: str) -> None:
         """Change a Project file; what is to be changed must be there once."""
@@ -171,7 +176,7 @@ class Provider:
             return connection.getresponse().read()
 
 
-def until(condition: Callable[[], T], seconds: float = 20) -> T:
+def until(condition: Callable[[], T], seconds: float = 60) -> T:
     """Poll a condition until it holds; its value. The last failure is the test's."""
     deadline = time.monotonic() + seconds
     while True:
@@ -190,11 +195,22 @@ def project_of(consumer: str) -> str:
     return consumer.partition(".")[0]
 
 
+_CLAIMS: list[socket.socket] = []
+
+
 def free_base() -> int:
-    """Nine free ports in a row: the sandbox's own."""
+    """Nine free ports in a row, none of which the kernel gives away by itself: the sandbox's own.
+
+    The tenth is a claim on them for as long as this process lives: tests in another one look elsewhere.
+    """
     for base in range(28080, 32000, 20):
-        if all(is_free(base + offset) for offset in range(9)):
-            return base
+        claim = socket.socket()
+        with suppress(OSError):
+            claim.bind(("127.0.0.1", base + 9))
+            if all(is_free(base + offset) for offset in range(9)):
+                _CLAIMS.append(claim)
+                return base
+        claim.close()
     raise AssertionError("no free ports")
 
 
@@ -220,7 +236,7 @@ def running(root: Path) -> Iterator[Sandbox]:
         yield sandbox
     finally:
         sandbox.supervise("shutdown")
-        until(lambda: is_free(sandbox.base + 1) and is_free(sandbox.base + 2), 60)
+        until(lambda: is_free(sandbox.base + 1) and is_free(sandbox.base + 2), 180)
 
 
 def openai_error(body: str) -> Mapping[str, Any]:

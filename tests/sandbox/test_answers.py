@@ -95,10 +95,10 @@ def test_a_stream_ends_in_done(caller: Caller, consumer: str, model: str) -> Non
 
 @pytest.mark.parametrize(("consumer", "model"), STREAMING)
 def test_the_first_byte_comes_within_50_ms_of_the_providers(caller: Caller, consumer: str, model: str) -> None:
-    """Twenty pieces 25 ms apart: a held stream would come half a second late. The best of five tries counts."""
+    """Twenty pieces 25 ms apart: a held stream would come half a second late, every time. A busy machine is late at times."""
     sandbox = caller.sandbox
-    delays = []
-    for _ in range(5):
+
+    def it_does() -> bool:
         for provider in sandbox.providers():
             provider.clear()
         text = "go [[mock: chunks=20 delay_ms=25]]"
@@ -110,10 +110,12 @@ def test_the_first_byte_comes_within_50_ms_of_the_providers(caller: Caller, cons
             while answer.read1(65536):
                 arrivals.append(time.time())
         [entry] = sandbox.seen()
-        delays.append(arrivals[0] - entry["first_byte_at"])
         assert arrivals[-1] - arrivals[0] > 0.4, "the pieces came at once"
         assert len(arrivals) > 10
-    assert min(delays) < 0.05, delays
+        assert arrivals[0] - entry["first_byte_at"] < 0.05
+        return True
+
+    until(it_does)
 
 
 def test_curl_gets_an_answer(caller: Caller) -> None:
@@ -193,16 +195,12 @@ def _debited(sandbox: Sandbox, consumer: str, left: int) -> None:
 
 
 def test_the_access_log_tells_who_and_nothing_secret(caller: Caller) -> None:
-    before = len(caller.sandbox.logged())
+    began = time.time()
     answer = caller.chat("atlas.alice", "coding-default", "a very private thought")
     assert answer.status == 200
 
-    def entries() -> list[dict[str, Any]]:
-        # Entries of earlier tests may still come.
-        found = [e for e in caller.sandbox.logged()[before:] if e["consumer"] == "atlas.alice" and e["status"] == 200]
-        return [e for e in found if e["bytes_sent"] == len(answer.text)]
-
-    logged = until(entries)[-1]
+    [logged] = until(lambda: caller.sandbox.logged(began))
+    assert (logged["consumer"], logged["status"], logged["bytes_sent"]) == ("atlas.alice", 200, len(answer.text))
     assert (logged["project"], logged["route"]) == ("atlas", "atlas.coding-default")
     ai_log = json.loads(json.loads(f'"{logged["ai_log"]}"'))
     assert ai_log["model"] == "mock-large"
@@ -213,16 +211,21 @@ def test_the_access_log_tells_who_and_nothing_secret(caller: Caller) -> None:
 
 
 def test_higress_counters_have_higress_names_and_labels(caller: Caller) -> None:
-    caller.chat("atlas.olga", "bulk")
-    lines = [line for line in caller.sandbox.metrics().splitlines() if 'ai_consumer="atlas.olga"' in line]
-    assert [
-        line
-        for line in lines
-        if line.startswith("route_upstream_model_consumer_metric_output_token{")
-        and 'ai_route="atlas.bulk"' in line
-        and 'ai_cluster="outbound|80||atlas--main.dns"' in line
-        and 'ai_model="mock-small"' in line
-    ], lines
+    assert caller.chat("atlas.olga", "bulk").status == 200
+
+    def counted() -> bool:
+        lines = [line for line in caller.sandbox.metrics().splitlines() if 'ai_consumer="atlas.olga"' in line]
+        assert [
+            line
+            for line in lines
+            if line.startswith("route_upstream_model_consumer_metric_output_token{")
+            and 'ai_route="atlas.bulk"' in line
+            and 'ai_cluster="outbound|80||atlas--main.dns"' in line
+            and 'ai_model="mock-small"' in line
+        ], lines
+        return True
+
+    until(counted)
 
 
 def test_prometheus_keeps_the_counters_and_loads_the_rules(caller: Caller) -> None:
@@ -236,6 +239,11 @@ def test_prometheus_keeps_the_counters_and_loads_the_rules(caller: Caller) -> No
     counter = "route_upstream_model_consumer_metric_usage_request"
     [series] = until(lambda: asked(f"query?query={counter}%7Bai_consumer%3D%22atlas.carol%22%7D")["result"])
     assert (series["metric"]["ai_route"], series["metric"]["ai_model"]) == ("atlas.bulk", "mock-small")
-    groups = asked("rules")["groups"]
-    assert groups
-    assert not [rule for group in groups for rule in group["rules"] if rule["health"] == "err"]
+
+    def rules_hold() -> bool:
+        rules = [rule for group in asked("rules")["groups"] for rule in group["rules"]]
+        # One that was not evaluated yet is "unknown".
+        assert [(rule["name"], rule.get("lastError")) for rule in rules if rule["health"] != "ok"] == []
+        return bool(rules)
+
+    until(rules_hold)

@@ -107,7 +107,7 @@ def _stream(caller: Caller, consumer: str, **more: Any) -> tuple[list[str], floa
     """Events of a stream of 20 pieces 25 ms apart, and how long after the provider's first byte the first one came."""
     text = "go [[mock: chunks=20 delay_ms=25]]"
     body = {"model": "chat", "messages": [{"role": "user", "content": text}], "stream": True, **more}
-    with closing(http.client.HTTPConnection("127.0.0.1", caller.sandbox.base, timeout=30)) as connection:
+    with closing(http.client.HTTPConnection("127.0.0.1", caller.sandbox.base, timeout=60)) as connection:
         connection.request("POST", "/v1/chat/completions", json.dumps(body), dict(caller.headers(consumer)))
         answer = connection.getresponse()
         first = answer.read1(65536)
@@ -139,8 +139,13 @@ def test_streaming_takes_tool_calls_finish_and_done_from_a_stream(caller: Caller
 
 
 def test_our_engine_holds_no_stream_and_takes_nothing_from_it(caller: Caller) -> None:
-    events, late = min((_stream(caller, OWN) for _ in range(5)), key=lambda run: run[1])
-    assert late < 0.05
+    def in_time() -> list[str]:
+        """A held stream comes half a second late every time, one of a busy machine at times."""
+        events, late = _stream(caller, OWN)
+        assert late < 0.05
+        return events
+
+    events = until(in_time)
     assert events[-1] == "[DONE]"
     text = "".join(c["delta"].get("content") or "" for e in events[:-1] for c in json.loads(e)["choices"])
     assert text.startswith("You said: go")
@@ -152,7 +157,10 @@ def test_our_engine_holds_no_stream_and_takes_nothing_from_it(caller: Caller) ->
 
 def test_no_log_holds_text_of_prompts(caller: Caller) -> None:
     """ai-data-masking warns of a denied word with the whole request."""
-    caller.chat(STRICT, "chat", "tell me of nightingale in the walled garden")
-    until(lambda: [e for e in caller.sandbox.logged() if e["consumer"] == STRICT and e["status"] == 403])
+    began = time.time()
+    assert caller.chat(STRICT, "chat", "tell me of nightingale in the walled garden").status == 403
+    assert until(lambda: caller.sandbox.logged(began))[0]["consumer"] == STRICT
+    # It reads what services say before it answers.
+    caller.sandbox.supervise("status")
     for log in (caller.sandbox.root / "log").iterdir():
         assert "walled garden" not in log.read_text("utf-8", errors="replace"), log.name
