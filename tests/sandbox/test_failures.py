@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from .conftest import Answer, Caller
+from .conftest import Caller
 from .sandbox import openai_error, until
 
 
@@ -43,18 +43,18 @@ def test_the_fallback_answers_for_a_provider_that_is_gone(caller: Caller) -> Non
     until(lambda: caller.chat("atlas.alice", "bulk").status == 200)
 
 
-def _refused_within_a_second(caller: Caller) -> Answer:
-    """The best of three: the machine may be busy."""
-    seconds = []
-    for _ in range(3):
+def _refused_within_a_second(caller: Caller) -> None:
+    """At least once: the machine may be busy. Each time as it should be."""
+    for _ in range(30):
         started = time.monotonic()
         answer = caller.chat("comet.frontend", "answer-1.5")
-        seconds.append(time.monotonic() - started)
+        seconds = time.monotonic() - started
         assert answer.status == 503, answer.text
         assert openai_error(answer.text)["code"] == "limits_unavailable"
         assert answer.headers["x-gate"] == "limits"
-    assert min(seconds) < 1, seconds
-    return answer
+        if seconds < 1:
+            return
+    raise AssertionError(f"never within a second, at last after {seconds:.1f} s")
 
 
 @pytest.mark.parametrize("how", ["stopped", "hanging"])

@@ -160,8 +160,12 @@ def test_forged_headers_change_nothing(caller: Caller, name: str) -> None:
     assert caller.sandbox.seen() == []
     answer = caller.post("atlas.olga", {"model": "bulk", "messages": MESSAGES}, CHAT, *FORGED[name])
     assert (answer.status, answer.json()["model"]) == (200, "mock-small")
-    lines = [line for line in caller.sandbox.metrics().splitlines() if "usage_request" in line]
-    assert [line for line in lines if 'ai_consumer="atlas.olga"' in line]
+
+    def counted() -> list[str]:
+        lines = [line for line in caller.sandbox.metrics().splitlines() if "usage_request" in line]
+        return [line for line in lines if 'ai_consumer="atlas.olga"' in line]
+
+    assert until(counted)
     without_key = [*caller.headers("atlas.olga", ""), *FORGED[name]]
     assert caller.send("POST", CHAT, without_key, json.dumps(BODIES[CHAT]("bulk", "x")).encode()).status == 401
 

@@ -16,7 +16,7 @@ import aiohttp
 import pytest
 
 from .conftest import Caller
-from .sandbox import REPOSITORY, SLOW_TICKS, Play, Sandbox, free_base, is_free
+from .sandbox import REPOSITORY, SECONDS, SLOW_TICKS, Play, Sandbox, free_base, is_free
 
 BOB_MODELS = "    models: [coding-default, bulk]\n"
 
@@ -67,7 +67,7 @@ class Load:
             yield self
         finally:
             self._stop.set()
-            thread.join(30)
+            thread.join(60)
 
 
 def _ask(connection: http.client.HTTPConnection, caller: Caller, consumer: str, model: str) -> tuple[int, str]:
@@ -83,7 +83,7 @@ def test_an_unchanged_site_changes_nothing(site: Sandbox) -> None:
 
 
 def test_a_change_is_in_force_on_open_connections_and_no_request_fails(site: Sandbox, caller: Caller) -> None:
-    with closing(http.client.HTTPConnection("127.0.0.1", site.base, timeout=30)) as connection:
+    with closing(http.client.HTTPConnection("127.0.0.1", site.base, timeout=60)) as connection:
         assert _ask(connection, caller, "atlas.bob", "coding-default")[0] == 200
         socket = connection.sock
         with Load(caller, "atlas.alice", "bulk").running() as load:
@@ -134,7 +134,7 @@ def test_check_and_diff_say_what_would_change_and_change_nothing(site: Sandbox, 
         f"INVENTORY={site.site}",
         f"ARGS={variables} {SLOW_TICKS}",
     ]
-    checked = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+    checked = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=True)
     lines = [line.strip() for line in checked.stdout.splitlines()]
     assert "atlas: alice, bob, carol lose coding-default" in lines
     assert caller.chat("atlas.bob", "coding-default").status == 200
@@ -196,7 +196,7 @@ def test_down_stops_everything_and_site_brings_the_same_state_back(site: Sandbox
     key = site.key("atlas.alice")
     with site.redis() as client:
         client.set("kept", 4711)
-    subprocess.run(["make", "-C", str(REPOSITORY), "down", f"SANDBOX={site.root}"], check=True, timeout=300)
+    subprocess.run(["make", "-C", str(REPOSITORY), "down", f"SANDBOX={site.root}"], check=True, timeout=SECONDS)
     assert [port for port in range(site.base, site.base + 9) if not is_free(port)] == []
     played = site.play()
     assert played.code == 0, played.text

@@ -11,7 +11,7 @@ from ansible_collections.opsta.ai_gateway.plugins.module_utils.sandbox.compiler 
 from ansible_collections.opsta.ai_gateway.plugins.module_utils.sandbox.mcpbridge import Service
 from ansible_collections.opsta.ai_gateway.plugins.module_utils.sandbox.problem import Problems
 from ansible_collections.opsta.ai_gateway.plugins.module_utils.sandbox.wasmplugin import read_plugins
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from .objects import bridge, compiled, plugin, simple
@@ -36,6 +36,7 @@ def _scanned(config: dict[str, Any], service: Service) -> dict[str, Any]:
     return default
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a loaded machine is no mistake of the rules
 @given(RULES, st.dictionaries(st.sampled_from("abcd"), st.integers(0, 9), min_size=1))
 def test_the_first_rule_that_names_the_service_holds(rules: list[dict[str, Any]], default: dict[str, int]) -> None:
     problems = Problems()
