@@ -15,6 +15,10 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
+
+_LOOK = 0.2
+"""Seconds from one look at whether to end to the next."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,18 +41,19 @@ def repeat(command: Sequence[str], seconds: float, ended: threading.Event) -> No
         code = _run(command, ended)
         if code and not ended.is_set():
             print(f"the command ended with code {code}; it runs again", file=sys.stderr, flush=True)
-        ended.wait(max(0.0, seconds - (time.monotonic() - begun)))
+        # Not ended.wait(): it holds the lock that set() wants, and a signal's handler runs in between.
+        while not ended.is_set() and time.monotonic() < begun + seconds:
+            time.sleep(min(_LOOK, seconds))
 
 
 def _run(command: Sequence[str], ended: threading.Event) -> int:
     """Run it once; its exit code. Ends it when told to."""
     with subprocess.Popen(command) as process:
-        while True:
-            try:
-                return process.wait(timeout=0.2)
-            except subprocess.TimeoutExpired:
-                if ended.is_set():
-                    process.terminate()
+        while not ended.is_set():
+            with suppress(subprocess.TimeoutExpired):
+                return process.wait(timeout=_LOOK)
+        process.terminate()
+        return process.wait()
 
 
 if __name__ == "__main__":
