@@ -17,6 +17,8 @@ _SOURCES = {
     "rds.json": "http.gateway.rds.gateway",
 }
 _PAUSE = 0.05
+_PATIENCE = 60.0
+"""Seconds for one answer: the thread that gives it also compiles the programs."""
 
 
 class NotInForceError(RuntimeError):
@@ -107,7 +109,7 @@ class Admin:
 
     def _get(self, path: str) -> str:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=_PATIENCE) as answer:
                 text: str = answer.read().decode()
                 return text
         except URLError as error:

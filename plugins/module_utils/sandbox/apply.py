@@ -7,6 +7,7 @@ takes everything back. Nothing is lost on the way: what requests need is added b
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +19,11 @@ from .files import replace, text_of
 _GROWING = ("lds.json", "cds.json")
 """Files whose resources outlive the change: requests under way still use what the new policy no longer has."""
 
-_SECONDS = 120.0
+_SECONDS = 600.0
+"""A refusal is seen at once; this is for an Envoy that compiles new programs on a busy machine."""
 _LOG_LINES = 12
+_LOG_SECONDS = 5.0
+_PAUSE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,14 +137,26 @@ def _write(place: Place, name: str, text: str | None) -> None:
 
 
 def _envoy_says(log: Path, start: int) -> str:
-    """Envoy's own lines about the refusal; they name plugins and reasons, and never hold a configuration."""
+    """Envoy's own lines about the refusal; they name plugins and reasons, and never hold a configuration.
+
+    The supervisor writes a line a moment after Envoy has said it; the one that something is rejected comes last.
+    """
+    deadline = time.monotonic() + _LOG_SECONDS
+    while True:
+        telling = _telling(log, start)
+        if any("rejected" in line for line in telling) or time.monotonic() > deadline:
+            return "\n".join(telling[-_LOG_LINES:])
+        time.sleep(_PAUSE)
+
+
+def _telling(log: Path, start: int) -> list[str]:
     if not log.exists():
-        return ""
+        return []
     with log.open("rb") as lines:
         lines.seek(start)
         said = [line.decode("utf-8", "replace").strip() for line in lines]
     telling = [line for line in said if any(f"[{level}]" in line for level in ("warning", "error", "critical"))]
-    return "\n".join(line for line in telling[-_LOG_LINES:] if "work-in-progress" not in line)
+    return [line for line in telling if "work-in-progress" not in line]
 
 
 def versions_on_disk(place: Place) -> dict[str, str]:
