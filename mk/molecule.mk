@@ -15,9 +15,11 @@ molecule-programs: controlplane-nodes # what the k3s stand-in runs, and kubectl,
 	$(call APT,etcd-server etcd-client)
 	$(call go_program,kubectl,$(KUBECTL_SRC),$(KUBECTL))
 	@mkdir -p $(MOLECULE)/programs/bin
-	@cp -u $(BUILD)/controlplane/kube-* $(BUILD)/controlplane/kwok $$(command -v etcd) $$(command -v etcdctl) $(MOLECULE)/programs/bin
-	@cp -u $(KUBECTL) $(MOLECULE)/programs/bin/kubectl
-	@cp -u tests/cluster/kwok-stages.yaml $(MOLECULE)/programs
+	@# By content: a copy that was cut short, or is newer than the program of another day, is made again.
+	@copy() { cmp -s $$1 $$2 || cp --remove-destination $$1 $$2; }; to=$(MOLECULE)/programs; \
+	for program in $(BUILD)/controlplane/kube-* $(BUILD)/controlplane/kwok $$(command -v etcd) $$(command -v etcdctl); do \
+	  copy $$program $$to/bin/$${program##*/}; done; \
+	copy $(KUBECTL) $$to/bin/kubectl; copy tests/cluster/kwok-stages.yaml $$to/kwok-stages.yaml
 
 molecule-bundle: setup molecule-programs # an air-gap bundle of the locked names with stand-in content
 	$(call APT,debootstrap apt-utils)
