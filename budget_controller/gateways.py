@@ -114,7 +114,12 @@ class Gateways:
                 changed = True
             elif moment <= known.seen:
                 continue
-            elif known.seen and (uptime < known.uptime or start > known.started + UPTIME_JITTER):
+            elif known.seen and (
+                uptime < known.uptime
+                # A new process is not older than the last look at the one before. One that stands still for longer than
+                # UPTIME_JITTER shows an uptime that old, too.
+                or (start > known.started + UPTIME_JITTER and uptime <= (moment - known.seen) // 1000 + 1)
+            ):
                 known.lives.append([moment, self._next_process()])
                 self.restarts += 1
                 changed = True
