@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from fractions import Fraction
 from http.client import HTTPConnection
 from pathlib import Path
@@ -47,6 +48,9 @@ RESTART = 400
 
 SMALL = {"usd": "0.05"}
 
+#: The zone in which it is noon now: no period ends while these tests run. (Its name has the sign of POSIX.)
+NOON = f"Etc/GMT{datetime.now(UTC).hour - 12:+d}"
+
 
 def project(name: str, groups: dict[str, Any], org: str = "plain", **more: Any) -> dict[str, Any]:
     return {
@@ -54,6 +58,7 @@ def project(name: str, groups: dict[str, Any], org: str = "plain", **more: Any) 
         "org": org,
         "project": name,
         "host": f"{name}.localhost",
+        "timezone": NOON,
         "providers": {"main": {"url": "http://provider-a.sandbox.test/v1", "key": "main"}},
         "models": {"chat": {"targets": [{"provider": "main", "model": "mock-large"}]}},
         "masking": {"engine": "off"},
@@ -66,7 +71,7 @@ def users(*names: str, **each: Any) -> dict[str, Any]:
     return {"users": {name: dict(each) for name in names}}
 
 
-ORGS = {"plain": {}, "small": {"budget": SMALL}}
+ORGS = {"plain": {"timezone": NOON}, "small": {"timezone": NOON, "budget": SMALL}}
 PROJECTS = (
     project("by-user", {"all": users("ann", budget=SMALL) | {"budget": {"usd": 5}}}),
     project("by-group", {"all": users("ann", "ben") | {"budget": SMALL}, "rest": users("cyd", budget={"usd": 5})}),
@@ -133,14 +138,14 @@ class Chain:
             return list(pool.map(lambda _: self.ask(consumer, stream=stream), range(requests)))
 
     def spend(self, consumer: str) -> int:
-        """Ask one after the other until refused; how many were answered."""
-        answered = 0
-        while True:
-            answer = self.ask(consumer)
-            if answer.status != 200:
-                assert (answer.status, answer.gate, answer.code) == (403, "ai-quota", "quota_exhausted"), answer
-                return answered
+        """Ask one after the other, each when the one before is debited, until refused; how many were answered."""
+        answered, left = 0, self.balance(consumer)
+        while (answer := self.ask(consumer)).status == 200:
             answered += 1
+            left -= TOKENS_IN + TOKENS_OUT
+            until(lambda left=left: self.balance(consumer) == left)
+        assert (answer.status, answer.gate, answer.code) == (403, "ai-quota", "quota_exhausted"), answer
+        return answered
 
     # -- the controller ----------------------------------------------------------------------------------------------
 
@@ -209,21 +214,24 @@ class Chain:
 
     def query(self, query: str, **options: object) -> list[Any]:
         url = f"http://127.0.0.1:{self.sandbox.base + 3}/api/v1/query?{urlencode({'query': query, **options})}"
-        with urlopen(url, timeout=10) as answer:
+        with urlopen(url, timeout=60) as answer:
             found: list[Any] = json.load(answer)["data"]["result"]
         return found
 
     def started(self) -> float:
-        """When Envoy started, in Unix seconds as Prometheus has it, to some two seconds; 0 while it has none."""
+        """When Envoy started, in Unix seconds as Prometheus has it; 0 while it has none.
+
+        Up to six seconds late: Envoy renews its uptime every five, and tells whole ones.
+        """
         shown = self.query("timestamp(envoy_server_uptime) - envoy_server_uptime")
         return float(shown[0]["value"][1]) if shown else 0
 
-    def renewed(self, before: float) -> None:
-        """Wait until Prometheus has read an Envoy that started after ``before``, which is what ``started`` said then.
+    def renewed(self, since: float) -> None:
+        """Wait until Prometheus has read an Envoy that started after ``since`` (Unix seconds).
 
         Until then it shows the old one's counters, and they may add up to the new one's.
         """
-        until(lambda: self.started() > before + 3, RESTART)
+        until(lambda: self.started() > since, RESTART)
 
     def scraped(self) -> None:
         """Wait until Prometheus shows what Envoy counts, and Envoy counts no more, as of a whole second: so ticks ask."""
@@ -232,11 +240,17 @@ class Chain:
             shown = self.query(f'sum({{__name__=~"{METER}.*"}})', time=int(time.time()))
             return sum(self.counters().values()) == (int(shown[0]["value"][1]) if shown else 0)
 
-        until(agree, 60)
+        until(agree)
+
+    # -- what Redis holds --------------------------------------------------------------------------------------------
+
+    def balance(self, consumer: str) -> int:
+        with self.sandbox.redis() as client:
+            return int(client.get(f"chat_quota:{consumer}") or 0)
 
     def debited(self, consumer: str) -> int:
         with self.sandbox.redis() as client:
-            return int(client.get(f"budget:left:{consumer}") or 0) - int(client.get(f"chat_quota:{consumer}") or 0)
+            return int(client.get(f"budget:left:{consumer}") or 0) - self.balance(consumer)
 
 
 def running(root: Path) -> Iterator[Chain]:
@@ -255,7 +269,7 @@ def running(root: Path) -> Iterator[Chain]:
         yield chain
     finally:
         sandbox.supervise("shutdown")
-        until(lambda: is_free(sandbox.base + 1) and is_free(sandbox.base + 2), 60)
+        until(lambda: is_free(sandbox.base + 1) and is_free(sandbox.base + 2), 180)
 
 
 def play(sandbox: Sandbox) -> str:

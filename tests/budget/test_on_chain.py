@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from datetime import date, timedelta
 from fractions import Fraction
 
 import chain as chains
@@ -154,9 +155,9 @@ def test_a_restart_of_envoy_loses_no_spend(chain: Chain) -> None:
         for _ in range(3):
             assert chain.ask("meter.kept").status == 200
         chain.scraped()
-        before = chain.started()
+        began = time.time()
         chain.sandbox.supervise("restart", "envoy")
-        chain.renewed(before)
+        chain.renewed(began)
         until(lambda: chain.ask("meter.kept").status == 200, RESTART)
     chain.tick()
     assert chain.spent("user", "meter.kept") == 8 * COST
@@ -166,16 +167,16 @@ def test_what_was_counted_and_never_scraped_is_held_back(chain: Chain) -> None:
     """Envoy dies between two scrapes: Redis knows the debit, and keeps its worth at the worst price."""
     chain.sandbox.supervise("stop", "prometheus")
     chain.sandbox.supervise("start", "prometheus")
-    until(lambda: chain.query("vector(1)"), 60)
+    until(lambda: chain.query("vector(1)"))
     chain.tick()
-    started = chain.started()
     chain.sandbox.supervise("stop", "prometheus")
     before = chain.line("user", "meter.kept")
     assert chain.ask("meter.kept").status == 200
     until(lambda: chain.debited("meter.kept") == TOKENS_IN + TOKENS_OUT)
+    began = time.time()
     chain.sandbox.supervise("restart", "envoy")
     chain.sandbox.supervise("start", "prometheus")
-    chain.renewed(started)
+    chain.renewed(began)
     until(lambda: chain.ask("meter.kept").status == 200, RESTART)
     chain.tick()
     after = chain.line("user", "meter.kept")
@@ -183,11 +184,15 @@ def test_what_was_counted_and_never_scraped_is_held_back(chain: Chain) -> None:
     assert Fraction(after["waiting"]) == Fraction(before["waiting"]) + LEASED
 
 
-def test_a_tick_killed_anywhere_loses_and_doubles_nothing(chain: Chain) -> None:
-    chain.tick()
+def _seconds_of_a_tick(chain: Chain) -> float:
     began = time.monotonic()
     assert chain.command("run").code == 0
-    whole = time.monotonic() - began
+    return time.monotonic() - began
+
+
+def test_a_tick_killed_anywhere_loses_and_doubles_nothing(chain: Chain) -> None:
+    chain.tick()
+    whole = min(_seconds_of_a_tick(chain) for _ in range(3))
     rng = random.Random(4)
     answered = killed = 0
     for _ in range(25):
@@ -252,6 +257,7 @@ def test_without_metrics_or_redis_nothing_is_written(chain: Chain) -> None:
         assert state() == before
     finally:
         chain.sandbox.supervise("start", "prometheus")
+    until(lambda: chain.query("vector(1)"))
     chain.sandbox.supervise("stop", "redis")
     try:
         assert chain.command("run").code == 5
@@ -277,7 +283,7 @@ def test_a_raise_holds_until_it_ends(chain: Chain) -> None:
         chain.tick()
     spec["groups"]["all"]["users"]["raised"]["budget"] = {
         **small,
-        "raise": {"usd": 1, "until": time.strftime("%Y-12-31"), "reason": "the release"},
+        "raise": {"usd": 1, "until": f"{date.today() + timedelta(days=9)}", "reason": "the release"},
     }
     path.write_text(yaml.safe_dump(spec), "utf-8")
     chains.play(chain.sandbox)
