@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from ansible_collections.opsta.ai_gateway.plugins.module_utils.cluster import (
@@ -31,6 +32,7 @@ from ansible_collections.opsta.ai_gateway.plugins.module_utils.spec import Site
 from .apiserver import ControlPlane
 from .openness import openings
 from .sites import project, site, wanted
+from .waiting import wait_until
 
 SMALL, LARGE = site(project("atlas")), site(project("atlas"), project("beacon"))
 
@@ -118,6 +120,41 @@ def test_a_run_that_lost_its_lock_stops_before_the_next_write(cluster: Client) -
     assert openings(read(cluster, "lab").values()) == []
     other.release()
     assert reconcile(cluster, wanted(LARGE)).writes > 0
+
+
+@dataclass
+class SlowAnswers:
+    """Holds requests to replace an object back until it is told to go on."""
+
+    client: Client
+    asked: threading.Event = field(default_factory=threading.Event)
+    go_on: threading.Event = field(default_factory=threading.Event)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.client, name)
+
+    def replace(self, item: Object) -> Object | None:
+        self.asked.set()
+        assert self.go_on.wait(60)
+        return self.client.replace(item)
+
+
+def test_a_run_that_was_away_for_long_sends_nothing_before_its_lock_is_renewed(cluster: Client) -> None:
+    """In none of its threads: another run may have taken over meanwhile."""
+    slow, now = SlowAnswers(cluster), [0.0]
+    lock = SiteLock(cast(Client, slow), "lab", labels("lab"), clock=lambda: now[0])
+    lock.acquire(lock.seen(), 0)
+    SiteLock(cluster, "lab", labels("lab"), duration=1).acquire("", 10)
+    now[0] += lock.duration
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(lock.keep)
+        assert slow.asked.wait(30)
+        second = pool.submit(lock.keep)
+        wait_until(second.running, "the second thread asks too")
+        slow.go_on.set()
+        for asked in (first, second):
+            with pytest.raises(LockedError, match="took site lab over"):
+                asked.result()
 
 
 RUN = """

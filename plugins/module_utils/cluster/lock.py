@@ -74,9 +74,9 @@ class SiteLock:
     def keep(self) -> None:
         """Renew when a third of the duration has passed. Raises LockedError when another run has taken over.
 
-        Safe from several threads: one renews, the others go on meanwhile.
+        Safe from several threads: one renews, the others go on meanwhile - but not when the Lease may have run out.
         """
-        if not self._renewing.acquire(blocking=False):
+        if not self._renewing.acquire(blocking=self.clock() - self._renewed >= self.duration):
             return
         try:
             due = self.clock() - self._renewed >= self.duration / 3
@@ -92,13 +92,13 @@ class SiteLock:
             self._held = None
 
     def _take(self, found: Object | None) -> bool:
-        item = self._lease(found, self.holder)
+        item, asked = self._lease(found, self.holder), self.clock()
         taken = self.client.replace(item) if found else self.client.create(item)
         if taken is None:
             # Refused, or done already: the answer to our first try may have been lost.
             present = self.client.get(LEASE, lease_name(self.site))
             taken = present if _holder(present) == self.holder else None
-        self._held, self._renewed = taken, self.clock()
+        self._held, self._renewed = taken, asked if taken else self._renewed
         return taken is not None
 
     def _lease(self, found: Object | None, holder: str) -> Object:
