@@ -83,3 +83,14 @@ def caller(sandbox: Sandbox) -> Caller:
         for key in client.keys("chat_quota:*"):
             client.set(key, 10**9)
     return Caller(sandbox)
+
+
+@pytest.fixture
+def site(caller: Caller) -> Iterator[Sandbox]:
+    """The running sandbox, whose Project files and policy are as they were when the test is over."""
+    sandbox = caller.sandbox
+    in_force = (sandbox.root / "objects.json").read_bytes()
+    yield sandbox
+    sandbox.reset_site()
+    if (sandbox.root / "objects.json").read_bytes() != in_force:
+        assert sandbox.play().code == 0

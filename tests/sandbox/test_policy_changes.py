@@ -2,72 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import http.client
 import json
 import subprocess
-import threading
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
-import aiohttp
-import pytest
-
 from .conftest import Caller
+from .load import Load
 from .sandbox import REPOSITORY, SECONDS, SLOW_TICKS, Play, Sandbox, free_base, is_free
 
 BOB_MODELS = "    models: [coding-default, bulk]\n"
-
-
-@pytest.fixture
-def site(caller: Caller) -> Iterator[Sandbox]:
-    """The running sandbox, whose Project files and policy are as they were when the test is over."""
-    sandbox = caller.sandbox
-    in_force = (sandbox.root / "objects.json").read_bytes()
-    yield sandbox
-    sandbox.reset_site()
-    if (sandbox.root / "objects.json").read_bytes() != in_force:
-        assert sandbox.play().code == 0
-
-
-class Load:
-    """Four connections that ask, one request after another, and count what came back."""
-
-    def __init__(self, caller: Caller, consumer: str, model: str) -> None:
-        self.url = f"{caller.sandbox.url}/v1/chat/completions"
-        self.headers = dict(caller.headers(consumer))
-        self.body = json.dumps({"model": model, "messages": [{"role": "user", "content": "hello"}]})
-        self.statuses: Counter[int] = Counter()
-        self._stop = threading.Event()
-
-    def _run(self) -> None:
-        asyncio.run(self._all())
-
-    async def _all(self) -> None:
-        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=4)) as session:
-            await asyncio.gather(*(self._one(session) for _ in range(4)))
-
-    async def _one(self, session: aiohttp.ClientSession) -> None:
-        while not self._stop.is_set():
-            try:
-                async with session.post(self.url, data=self.body, headers=self.headers) as answer:
-                    await answer.read()
-                    self.statuses[answer.status] += 1
-            except aiohttp.ClientError:
-                self.statuses[0] += 1
-            await asyncio.sleep(0.05)
-
-    @contextmanager
-    def running(self) -> Iterator[Load]:
-        thread = threading.Thread(target=self._run)
-        thread.start()
-        try:
-            yield self
-        finally:
-            self._stop.set()
-            thread.join(60)
 
 
 def _ask(connection: http.client.HTTPConnection, caller: Caller, consumer: str, model: str) -> tuple[int, str]:
