@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import http.client
 import json
 import os
@@ -195,9 +196,6 @@ def project_of(consumer: str) -> str:
     return consumer.partition(".")[0]
 
 
-_CLAIMS: list[socket.socket] = []
-
-
 def free_base() -> int:
     """Nine free ports in a row, none of which the kernel gives away by itself: the sandbox's own.
 
@@ -208,7 +206,7 @@ def free_base() -> int:
         with suppress(OSError):
             claim.bind(("127.0.0.1", base + 9))
             if all(is_free(base + offset) for offset in range(9)):
-                _CLAIMS.append(claim)
+                atexit.register(claim.close)
                 return base
         claim.close()
     raise AssertionError("no free ports")
