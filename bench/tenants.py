@@ -12,6 +12,7 @@ from typing import Any
 from ansible_collections.opsta.ai_gateway.plugins.module_utils.policy import Object, PolicyError, desired_objects
 from ansible_collections.opsta.ai_gateway.plugins.module_utils.secret import Secrets, minted, user_key
 from ansible_collections.opsta.ai_gateway.plugins.module_utils.spec import Key, Site, parse_site
+from ansible_collections.opsta.ai_gateway.plugins.module_utils.spec.model import MAX_USD
 
 PROVIDER_DOMAIN = "provider.bench.test"
 USERS = 50
@@ -69,7 +70,7 @@ def bench_site(projects: int, shards: Mapping[str, int]) -> Site:
     gateway = {
         "version": 1,
         "site": "bench",
-        "orgs": {"acme": {"budget": {"usd": 100_000_000}}},
+        "orgs": {"acme": {"budget": {"usd": MAX_USD}}},
         "masking_engine": BUILT_IN.engine,
         "shards": dict(shards),
     }
@@ -122,7 +123,7 @@ def _project(name: str, engine: str) -> Mapping[str, Any]:
             ALIAS: {"targets": [{"provider": "main", "model": "mock-large"}]},
             "bulk": {"workload": "bulk", "targets": [{"provider": "main", "model": "mock-small"}]},
         },
-        "budget": {"usd": 10_000_000},
+        "budget": {"usd": MAX_USD},
         "token_limit": _NO_LIMIT,
         "groups": {
             "dev": {

@@ -49,6 +49,7 @@ MISTAKES = {
     "regex that matches nothing": Mistake("ATLAS-[0-9]{4,6}", "a*", "masking.rules.2.regex", "empty text", "a*"),
     "negative budget": Mistake("budget: {usd: 500,", "budget: {usd: -5,", "budget.usd", "too small", "-5", "0 or more"),
     "too precise a budget": Mistake("budget: {usd: 500,", "budget: {usd: 0.0000001,", "budget.usd", "too many decimals", "", "6 decimals"),
+    "more than the ledger counts": Mistake("budget: {usd: 500,", "budget: {usd: 9000000.01,", "budget.usd", "too large", "9000000.01", "9000000 or less"),
     "infinite budget": Mistake("budget: {usd: 500,", "budget: {usd: .inf,", "budget.usd", "decimal", ".inf"),
     "unknown period": Mistake("period: month}", "period: year}", "budget.period", "known values", "year", "month, week, day"),
     "limit of zero": Mistake("tokens: 5000000", "tokens: 0", "token_limit.tokens", "too small", "0", "1 or more"),
@@ -78,6 +79,7 @@ MISTAKES = {
     "host with a port": Mistake("host: atlas.localhost", "host: atlas.localhost:80", "host", "no valid name", "80", "without port"),
     "time zone": Mistake("timezone: Asia/Bangkok", "timezone: GMT+7", "timezone", "no IANA time zone", "GMT+7"),
     "raise without a date": Mistake("until: 2026-12-31", "until: soon", "groups.dev.users.bob.budget.raise.until", "must be a date", "soon", "YYYY-MM-DD"),
+    "raise to a mistyped year": Mistake("until: 2026-12-31", "until: 9999-12-31", "groups.dev.users.bob.budget.raise.until", "2000 to 2999", "9999-12-31"),
     "key end without zone": Mistake(
         '"2027-01-31T00:00:00+07:00"', '"2027-01-31T00:00:00"', "groups.dev.users.carol.keys.1", "needs a time zone"
     ),
@@ -189,6 +191,25 @@ def test_two_prices_at_once_are_a_mistake(sandbox: Path, atlas: str) -> None:
     with pytest.raises(SpecError, match="two prices begin at the same time: mock-embed"):
         parse_site(gateway, prices + again, [("atlas.yml", atlas)])
     parse_site(gateway, prices + again.replace("}", ", valid_from: 2027-01-01}"), [("atlas.yml", atlas)])
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ("valid_from: 2027-02-01, valid_until: 2027-01-31", "valid_until is before valid_from, 2027-02-01"),
+        ("valid_from: 0001-01-01", "2000 to 2999"),
+        (
+            "tiers: [{above_input_tokens: 9, input: 1, output: 1}, {above_input_tokens: 9, input: 2, output: 2}]",
+            "tiers must ascend",
+        ),
+    ],
+)
+def test_a_price_that_the_controller_cannot_use_is_a_mistake(
+    sandbox: Path, atlas: str, more: str, message: str
+) -> None:
+    gateway, prices = ((sandbox / name).read_text(encoding="utf-8") for name in ("gateway.yml", "prices.yml"))
+    with pytest.raises(SpecError, match=f"prices.yml.*{message}"):
+        parse_site(gateway, f"{prices}  - {{model: other, input: 1, output: 1, {more}}}\n", [("atlas.yml", atlas)])
 
 
 def test_a_site_without_projects_is_a_mistake(sandbox: Path) -> None:

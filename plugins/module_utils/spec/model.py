@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -119,6 +120,13 @@ def _provider_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _day(value: date) -> date:
+    # A year that is mistyped has no midnight in every time zone.
+    if not 2000 <= value.year < 3000:
+        raise ValueError("must be a day of the years 2000 to 2999")
+    return value
+
+
 def _is_address(host: str) -> bool:
     try:
         ipaddress.ip_address(host)
@@ -127,7 +135,11 @@ def _is_address(host: str) -> bool:
     return True
 
 
-Usd = Annotated[Decimal, BeforeValidator(_exact), Field(ge=0, max_digits=18, decimal_places=6, allow_inf_nan=False)]
+# The budget controller counts in pico-dollars, in Redis' integers of 64 bits.
+MAX_USD = 9_000_000
+
+Usd = Annotated[Decimal, BeforeValidator(_exact), Field(ge=0, le=MAX_USD, decimal_places=6, allow_inf_nan=False)]
+Day = Annotated[date, AfterValidator(_day)]
 Timezone = Annotated[str, AfterValidator(_zone)]
 Regex = Annotated[str, StringConstraints(min_length=1, max_length=1000), AfterValidator(_linear_regex)]
 Phrase = Annotated[str, StringConstraints(min_length=2, max_length=200, strip_whitespace=True)]
@@ -167,7 +179,7 @@ class Raise(_Spec):
     """A temporary budget: ``usd`` instead of the usual amount up to and including the day ``until``."""
 
     usd: Usd
-    until: date
+    until: Day
     reason: str = Field(min_length=3, max_length=200)
 
 
@@ -376,9 +388,22 @@ class Price(_Spec):
     output: Usd
     cache_read: Usd | None = Field(default=None, description="Unset: the price of fresh input.")
     cache_write: Usd | None = Field(default=None, description="Unset: the price of fresh input.")
-    valid_from: date | None = None
-    valid_until: date | None = Field(default=None, description="The last day of this price.")
+    valid_from: Day | None = None
+    valid_until: Day | None = Field(default=None, description="The last day of this price.")
     tiers: tuple[PriceTier, ...] = ()
+
+    @model_validator(mode="after")
+    def _ends_after_it_begins(self) -> Price:
+        if self.valid_from and self.valid_until and self.valid_until < self.valid_from:
+            raise ValueError(f"valid_until is before valid_from, {self.valid_from}")
+        return self
+
+    @model_validator(mode="after")
+    def _tiers_ascend(self) -> Price:
+        above = [tier.above_input_tokens for tier in self.tiers]
+        if any(later <= earlier for earlier, later in pairwise(above)):
+            raise ValueError("tiers must ascend: each above_input_tokens above the one before")
+        return self
 
     def covers(self, model: str) -> bool:
         """Whether this entry prices MODEL, by its name or by its pattern."""
