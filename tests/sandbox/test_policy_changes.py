@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import http.client
 import json
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
 from .conftest import Caller
 from .load import Load
-from .sandbox import REPOSITORY, SECONDS, SLOW_TICKS, Play, Sandbox, free_base, is_free
+from .sandbox import REPOSITORY, SECONDS, SLOW_TICKS, Play, Sandbox, free_base, is_free, until
 
 BOB_MODELS = "    models: [coding-default, bulk]\n"
 
@@ -135,6 +137,24 @@ def test_a_wrong_spec_never_reaches_the_gateway(site: Sandbox, caller: Caller) -
     assert "atlas.yml" in played.text
     assert "colour" in played.text
     assert caller.chat("atlas.bob", "coding-default").status == 200
+
+
+def _waiting(lock: Path) -> bool:
+    """Whether a process waits for this file's lock (/proc/locks: waiters have an arrow)."""
+    file = f":{lock.stat().st_ino} "
+    return any("-> FLOCK" in line and file in line for line in Path("/proc/locks").read_text().splitlines())
+
+
+def test_a_changed_budget_waits_for_the_timers_tick(site: Sandbox) -> None:
+    site.edit("atlas", "budget: {usd: 500,", "budget: {usd: 501,")
+    lock = site.root / "run/budget.lock"
+    with lock.open("w") as ours, ThreadPoolExecutor(1) as pool:
+        fcntl.flock(ours, fcntl.LOCK_EX)
+        played = pool.submit(site.play)
+        until(lambda: _waiting(lock) or played.done(), SECONDS)
+        assert not played.done()
+        fcntl.flock(ours, fcntl.LOCK_UN)
+        assert played.result().code == 0, played.result().text
 
 
 def test_down_stops_everything_and_site_brings_the_same_state_back(site: Sandbox, caller: Caller) -> None:
