@@ -6,8 +6,9 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 
 from . import tenants
@@ -18,13 +19,12 @@ from .report import Rendering, Run, as_text, write_csv, write_json
 from .scene import Parts, Scene, gateway, provider, rivals_of
 from .workload import LOADS, Load, request_body
 
-_EFFORT = Effort(seconds=1.0, turns=2)
+# Many short turns: the best of them is what the machine can do when nothing else runs.
+_EFFORT = Effort(seconds=0.4, turns=6)
 _QUICK = Effort(seconds=0.5, turns=1)
 _SIZES = (3, 1000)
 _QUICK_SIZES = (3, 30)
 _RENDERINGS = 3
-
-Beside = Callable[[Scene, int], AbstractContextManager[tuple[Subject, ...]]]
 
 
 def main() -> None:
@@ -34,16 +34,13 @@ def main() -> None:
     parts = Parts(**{name: getattr(arguments, name) for name in Parts.__dataclass_fields__})
     machine = describe()
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
-        scene = Scene(Path(directory), arguments.base_port, parts)
+        scene = Scene.at(Path(directory), arguments.base_port, parts)
         asks = [Ask(load, _body(scene.root, load)) for load in LOADS]
         rendering = _rendering(sizes[-1])
-        with provider(scene):
-            beside, rival_memory = _run(scene, sizes[0], asks, effort, rivals_of)
-            loaded, memory = _run(scene, sizes[-1], asks, effort, _no_rivals)
-    seen = (*beside, *loaded)
+        seen, memory = _measured(scene, sizes, asks, effort)
     cells = tuple(each for each in seen if isinstance(each, Cell))
     failures = tuple(each for each in seen if isinstance(each, Failure))
-    run = Run(machine, effort, sizes, rendering, cells, failures, {**rival_memory, **memory})
+    run = Run(machine, effort, sizes, rendering, cells, failures, memory)
     arguments.output.mkdir(parents=True, exist_ok=True)
     write_json(run, arguments.output / "dataplane.json")
     write_csv(run, arguments.output / "dataplane.csv")
@@ -74,22 +71,24 @@ def _rendering(projects: int) -> Rendering:
     return Rendering(projects, tenants.USERS, tuple(seconds), site.gateway.shards)
 
 
-def _run(
-    scene: Scene, projects: int, asks: Sequence[Ask], effort: Effort, rivals: Beside
+def _measured(
+    scene: Scene, sizes: tuple[int, int], asks: Sequence[Ask], effort: Effort
 ) -> tuple[list[Cell | Failure], dict[str, float]]:
-    """Measure the gateway with this many Projects; give the cells, and the memory of each program after them in MB."""
-    _say(f"{projects} Projects: starting")
-    with gateway(scene, projects) as stages, rivals(scene, projects) as others:
-        subjects = [*stages, *others]
-        _say(f"{projects} Projects: measuring {len(subjects)} subjects")
+    """Measure a gateway of each size and the rivals, all in turns; give the cells, and each program's memory in MB."""
+    with ExitStack() as stack:
+        stack.enter_context(provider(scene))
+        gateways: list[tuple[Subject, ...]] = []
+        for number, projects in enumerate(sizes):
+            _say(f"{projects} Projects: starting")
+            gateways.append(stack.enter_context(gateway(scene.another(number), projects)))
+        _say("LiteLLM and Portkey: starting")
+        rivals = stack.enter_context(rivals_of(scene, sizes[0]))
+        # A stage with few Projects and the same with many come one after the other, since they are compared.
+        subjects = [*chain.from_iterable(zip(*gateways, strict=True)), *rivals]
+        _say(f"measuring {len(subjects)} subjects")
         cells = [_told(cell) for cell in measure(subjects, asks, effort)]
-        programs = dict.fromkeys(subject.program for subject in subjects)
-        return cells, {f"{program.name} ({projects} Projects)": program.memory_mb() for program in programs}
-
-
-@contextmanager
-def _no_rivals(_scene: Scene, _projects: int) -> Iterator[tuple[Subject, ...]]:
-    yield ()
+        programs = dict.fromkeys((subject.program, subject.projects) for subject in subjects)
+        return cells, {f"{program.name} ({projects} Projects)": program.memory_mb() for program, projects in programs}
 
 
 def _told(seen: Cell | Failure) -> Cell | Failure:

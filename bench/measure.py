@@ -28,6 +28,11 @@ class Subject:
     program: Program
     beside: tuple[Program, ...] = ()
 
+    @property
+    def key(self) -> tuple[int, str]:
+        """What tells it from the others."""
+        return self.projects, self.name
+
 
 @dataclass(frozen=True, slots=True)
 class Cell:
@@ -83,16 +88,16 @@ def measure(subjects: Sequence[Subject], asks: Iterable[Ask], effort: Effort) ->
     """
     idle = {program: _idle_share(program) for program in dict.fromkeys(subject.program for subject in subjects)}
     for ask in asks:
-        counts: dict[str, int] = {}
-        failed: set[str] = set()
+        counts: dict[tuple[int, str], int] = {}
+        failed: set[tuple[int, str]] = set()
         for turn in range(effort.turns):
-            for subject in (subject for subject in subjects if subject.name not in failed):
+            for subject in (subject for subject in subjects if subject.key not in failed):
                 try:
-                    if subject.name not in counts:
-                        counts[subject.name] = max(ask.connections, round(_pilot(subject, ask) * effort.seconds))
-                    yield _cell(subject, ask, turn, counts[subject.name], idle[subject.program])
+                    if subject.key not in counts:
+                        counts[subject.key] = max(ask.connections, round(_pilot(subject, ask) * effort.seconds))
+                    yield _cell(subject, ask, turn, counts[subject.key], idle[subject.program])
                 except LoadError as error:
-                    failed.add(subject.name)
+                    failed.add(subject.key)
                     yield Failure(subject.projects, subject.name, ask.load.name, str(error))
 
 

@@ -8,7 +8,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ansible_collections.opsta.ai_gateway.plugins.module_utils.sandbox.compiler import compile_objects
@@ -31,6 +31,8 @@ _POLL_SECONDS = 0.5
 _QUOTA = 10**15
 # Offsets from the base port; 0 to 8 are the sandbox's own.
 _PROVIDER, _LITELLM, _PORTKEY, _STAGES = 10, 11, 12, 20
+# More than a gateway has stages.
+_PORTS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +51,23 @@ class Parts:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A directory and a range of ports for one run."""
+    """A directory and a range of ports for one gateway, and where the provider of all listens."""
 
     root: Path
     base_port: int
+    provider: tuple[str, int]
     parts: Parts
 
-    @property
-    def provider(self) -> tuple[str, int]:
-        """Where the provider listens."""
-        return LOOPBACK, self.base_port + _PROVIDER
+    @classmethod
+    def at(cls, root: Path, base_port: int, parts: Parts) -> Scene:
+        """The first one of a run."""
+        return cls(root, base_port, (LOOPBACK, base_port + _PROVIDER), parts)
+
+    def another(self, number: int) -> Scene:
+        """One for a gateway that runs at the same time."""
+        root = self.root / f"gateway-{number}"
+        root.mkdir()
+        return replace(self, root=root, base_port=self.base_port + number * _PORTS)
 
 
 @contextmanager

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+import subprocess
+import time
 
 import pytest
 
 from bench.load import LoadError, parse
-from bench.processes import cpu_ticks, pss_kb
+from bench.processes import cpu_seconds, pss_kb
 from bench.tenants import shards_asked_for
 
 SUMMARY = """
@@ -46,19 +47,20 @@ def test_no_summary_is_no_figure() -> None:
         parse("h2load: command line error", 2000)
 
 
-def test_ticks_are_read_behind_a_name_with_spaces_and_brackets() -> None:
-    stat = "17 (a (b) c) S 1 17 17 0 -1 4194560 100 0 0 0 250 40 0 0 20 0 3 0 100 1000 10"
-    assert cpu_ticks(stat) == 290
-    assert cpu_ticks("") == 0
-
-
 def test_memory_is_read() -> None:
     assert pss_kb("00400000-7ffc r-- [rollup]\nRss:  900 kB\nPss:                 512 kB\nPss_Anon: 7 kB\n") == 512
     assert pss_kb("") == 0
 
 
-def test_this_process_has_used_ticks() -> None:
-    assert cpu_ticks(Path(f"/proc/{os.getpid()}/stat").read_text("utf-8")) > 0
+def test_cpu_of_a_process_is_its_own() -> None:
+    before = time.process_time()
+    assert before <= cpu_seconds(os.getpid()) <= time.process_time()
+
+
+def test_a_process_that_is_gone_used_nothing() -> None:
+    done = subprocess.Popen(["true"])
+    done.wait()
+    assert cpu_seconds(done.pid) == 0
 
 
 def test_shards_are_taken_from_policys_error() -> None:
