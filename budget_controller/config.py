@@ -5,7 +5,6 @@ Parsing reports every fault at once and refuses a version newer than it knows. A
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -169,17 +168,20 @@ def _object(text: str | bytes) -> dict[str, Any]:
     return document
 
 
-def _projects(digests: Any, part: Callable[[int], bytes]) -> dict[str, Any]:
-    """The Projects of all parts. While a change is applied, parts of two times may be there: then none is believed."""
-    if not isinstance(digests, list):
-        raise ConfigError(["$.parts: must be a list of SHA-256 digests"])
+def _projects(parts: Any, part: Callable[[int], bytes]) -> dict[str, Any]:
+    """The Projects of all parts. While a change is applied, a part of another time may be there: none is believed then.
+
+    Else Projects would seem gone whose part is not there yet, and their leases would be taken back.
+    """
+    if not isinstance(parts, dict) or not all(number.isdecimal() for number in parts):
+        raise ConfigError(["$.parts: must map the numbers of parts to the names of their Projects"])
     found: dict[str, Any] = {}
-    for number, digest in enumerate(digests, 1):
-        text = part(number)
-        if hashlib.sha256(text).hexdigest() != digest:
-            raise ConfigError([f"$.parts[{number - 1}]: another version of this part is there; try again in a while"])
-        found |= _object(text)
-    return found
+    for number, names in parts.items():
+        projects = _object(part(int(number)))
+        if list(projects) != names:
+            raise ConfigError([f"$.parts.{number}: another version of this part is there; try again in a while"])
+        found |= projects
+    return dict(sorted(found.items()))
 
 
 class _Reader:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.opsta.ai_gateway.plugins.module_utils.policy import PolicyError
 from ansible_collections.opsta.ai_gateway.plugins.module_utils.policy import budget as rendered
-from ansible_collections.opsta.ai_gateway.plugins.module_utils.spec import Site, load_site
+from ansible_collections.opsta.ai_gateway.plugins.module_utils.spec import Project, Site, load_site
 
 from budget_controller import check, config
 from budget_controller.errors import ConfigError
@@ -43,23 +44,48 @@ def test_the_example_site_is_one_config_map_and_sane(tmp_path: Path) -> None:
 def test_a_large_site_is_split_by_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rendered, "PART_BYTES", 1200)
     names = mount(SITE, tmp_path)
-    assert names[:2] == ["budget-config", "budget-config-1"]
-    assert len(names) > 2
-    assert {name for name, _ in config.load(tmp_path / "budget-config" / "budget.json").consumers()} == consumers(SITE)
-    part = tmp_path / "budget-config-2" / "projects-2.json"
-    part.write_text(part.read_text("utf-8").replace('"blocked":false', '"blocked":true', 1), "utf-8")
-    with pytest.raises(ConfigError, match=r"parts\[1\]: another version"):
-        config.load(tmp_path / "budget-config" / "budget.json")
+    assert names[0] == "budget-config"
+    assert len(names) == 1 + len({rendered.shard_of(project.project, rendered.PARTS) for project in SITE.projects}) > 2
+    document = tmp_path / "budget-config" / "budget.json"
+    assert config.load(document) == config.parse(json.dumps(rendered.budget_config(SITE)))
+    number = names[2].rpartition("-")[2]
+    part = tmp_path / names[2] / f"projects-{number}.json"
+    part.write_text("{}", "utf-8")
+    with pytest.raises(ConfigError, match=rf"parts\.{number}: another version"):
+        config.load(document)
     part.unlink()
     with pytest.raises(ConfigError, match="cannot be read"):
-        config.load(tmp_path / "budget-config" / "budget.json")
+        config.load(document)
+
+
+def test_one_project_changes_its_own_part_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = SITE.projects[0]
+    many = tuple(one.model_copy(update={"project": f"p{n:03}", "host": f"p{n:03}.test"}) for n in range(100))
+    monkeypatch.setattr(rendered, "PART_BYTES", 40_000)
+
+    def objects(*projects: Project) -> dict[str, Any]:
+        site = SITE.model_copy(update={"projects": projects})
+        return {item["metadata"]["name"]: item["data"] for item in rendered.budget_objects(site)}
+
+    before = objects(*many)
+    assert len(before) == 1 + rendered.PARTS
+    other = many[7].model_copy(update={"blocked": not many[7].blocked})
+    changed = objects(*many[:7], other, *many[8:])
+    own = f"budget-config-{rendered.shard_of('p007', rendered.PARTS) + 1}"
+    assert {name for name, data in changed.items() if data != before[name]} == {own}
+    # One that comes or goes is in the document too, and moves no other.
+    fewer = objects(*many[:7], *many[8:])
+    assert {name for name, data in fewer.items() if data != before[name]} == {"budget-config", own}
+
+
+@pytest.mark.parametrize("parts", [["sha"], {"one": ["atlas"]}, {"1": "atlas"}, {"1": [1]}])
+def test_parts_that_make_no_sense_are_refused(parts: Any) -> None:
+    document = rendered.budget_config(SITE) | {"parts": parts}
+    with pytest.raises(ConfigError, match="parts"):
+        config.parse(json.dumps(document), lambda _: b'{"atlas": {}}')
 
 
 def test_what_no_config_map_can_hold_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rendered, "PART_BYTES", 200)
     with pytest.raises(PolicyError, match="split the Project"):
-        list(rendered.budget_objects(SITE))
-    monkeypatch.setattr(rendered, "PART_BYTES", 1200)
-    monkeypatch.setattr(rendered, "MAX_PARTS", 1)
-    with pytest.raises(PolicyError, match="the controller reads 1"):
         list(rendered.budget_objects(SITE))

@@ -6,8 +6,8 @@ strings, so that no reader makes floats of them. The document's fields are descr
 
 from __future__ import annotations
 
-import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 from ..spec import Budget, Gateway, Group, Price, Project, Site
 from ..spec.model import PriceTier
 from .objects import Object, build
-from .plugin import PolicyError
+from .plugin import PolicyError, shard_of
 from .quota import KEY_PREFIX
 
 VERSION = 1
@@ -27,50 +27,45 @@ NAME = "budget-config"
 DOCUMENT = "budget.json"
 #: A ConfigMap holds 1 MiB; the rest is room for its metadata.
 PART_BYTES = 900_000
-#: So many numbered ConfigMaps the role mounts: about 700,000 users.
-MAX_PARTS = 12
+#: So many numbered ConfigMaps the role mounts: about 500,000 users.
+PARTS = 12
 
 
 def budget_objects(site: Site) -> Iterator[Object]:
     """The document as ConfigMaps: one, or with its Projects in numbered ones beside it.
 
-    The document then names the SHA-256 of each part in ``parts``, so a reader sees when they are of different times.
-    Raises PolicyError when a Project or the whole is too large.
+    A Project's part depends on its name only, and the document names the Projects of each part (``parts``: number ->
+    names): so what changes for one Project is one ConfigMap, and a reader sees when a part is of another time.
+    Raises PolicyError when a part is too large.
     """
     document = budget_config(site)
     if len(_text(document)) <= PART_BYTES:
         yield _config_map(site, NAME, DOCUMENT, _text(document))
         return
-    parts = [_text(part) for part in _parts(document.pop("projects"))]
-    if len(parts) > MAX_PARTS:
-        raise PolicyError(
-            f"the budgets of all Projects are {len(parts)} ConfigMaps, and the controller reads {MAX_PARTS}"
-        )
-    document["parts"] = [hashlib.sha256(text.encode()).hexdigest() for text in parts]
+    parts = _parts(document.pop("projects"))
+    document["parts"] = {str(number): list(part) for number, part in parts.items()}
     yield _config_map(site, NAME, DOCUMENT, _text(document))
-    for number, text in enumerate(parts, 1):
-        yield _config_map(site, f"{NAME}-{number}", f"projects-{number}.json", text)
+    for number, part in parts.items():
+        yield _config_map(site, f"{NAME}-{number}", f"projects-{number}.json", _text(part))
 
 
 def _config_map(site: Site, name: str, file: str, text: str) -> Object:
     return build("v1", "ConfigMap", name, site.gateway.site, data={file: text})
 
 
-def _parts(projects: Json) -> Iterator[Json]:
-    part: Json = {}
-    size = 0
+def _parts(projects: Json) -> dict[int, Json]:
+    found: defaultdict[int, Json] = defaultdict(dict)
     for name, project in projects.items():
-        more = len(_text({name: project}))
-        if more > PART_BYTES:
+        found[shard_of(name, PARTS) + 1][name] = project
+    for part in found.values():
+        size = len(_text(part))
+        if size > PART_BYTES:
+            largest = max(part, key=lambda name: len(_text(part[name])))
             raise PolicyError(
-                f"projects/{name}.yml: its budgets are {more:,} bytes, above {PART_BYTES:,}; split the Project"
+                f"projects/{largest}.yml: the budgets that it shares a ConfigMap with would be {size:,} bytes, "
+                f"above {PART_BYTES:,}; split the Project"
             )
-        if size + more > PART_BYTES:
-            yield part
-            part, size = {}, 0
-        part[name] = project
-        size += more
-    yield part
+    return dict(sorted(found.items()))
 
 
 def _text(value: Json) -> str:
