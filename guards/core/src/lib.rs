@@ -4,6 +4,7 @@ pub mod allowlist;
 pub mod identity;
 pub mod json;
 pub mod labels;
+mod likeness;
 pub mod normal;
 pub mod prompts;
 pub mod refusal;

@@ -4,6 +4,7 @@
 //! OpenAI counts cached input within the input, Anthropic apart from it.
 
 use crate::json::{fold_key, scan, Edits, Path, Str, Value, Visitor};
+use crate::likeness::Likeness;
 use crate::refusal::Refusal;
 use crate::request;
 use crate::rules::Rules;
@@ -275,6 +276,7 @@ struct Facts {
     /// Text that came after the last usage.
     unbooked_bytes: u64,
     done: bool,
+    last_event: Likeness,
 }
 
 impl Answer {
@@ -396,31 +398,49 @@ impl Facts {
             self.done = true;
             return;
         }
-        let read = self.read(data, &["choices", "delta", "content_block"]);
+        if let Some(text) = self.last_event.text(data) {
+            self.add(text.len() as u64);
+            return;
+        }
+        let (read, only) = self.read(data, &["choices", "delta", "content_block"]);
+        self.last_event.remember(data, only);
         // An event cut short was one piece of text at least.
         self.pieces += u64::from(!read);
     }
 
     fn whole(&mut self, body: &[u8]) {
-        if !self.read(body, &["choices", "output", "content"]) && self.text_bytes == 0 {
+        let (read, _) = self.read(body, &["choices", "output", "content"]);
+        if !read && self.text_bytes == 0 {
             self.text_bytes = body.len() as u64;
         }
     }
 
-    /// Takes from JSON what it says, as far as it goes; false when it is cut short or no JSON.
-    fn read(&mut self, json: &[u8], roots: &'static [&'static str]) -> bool {
+    /// Takes from JSON what it says, as far as it goes. False when it is cut short or no JSON; and where its text
+    /// stands when that is one string and there is no usage beside it.
+    fn read(&mut self, json: &[u8], roots: &'static [&'static str]) -> (bool, Option<Range<usize>>) {
         let mut reader = AnswerReader {
             facts: self,
             roots,
             text: 0,
+            texts: 0,
+            last: 0..0,
             usage: false,
         };
         let read = scan(json, &mut reader).is_ok();
         let (text, usage) = (reader.text, reader.usage);
-        self.text_bytes += text;
-        self.pieces += u64::from(text > 0);
-        self.unbooked_bytes = if usage { 0 } else { self.unbooked_bytes + text };
-        read
+        let only = (read && !usage && reader.texts == 1).then(|| reader.last.clone());
+        self.add(text);
+        if usage {
+            self.unbooked_bytes = 0;
+        }
+        (read, only)
+    }
+
+    /// Text of one event, or of a whole answer.
+    fn add(&mut self, bytes: u64) {
+        self.text_bytes += bytes;
+        self.pieces += u64::from(bytes > 0);
+        self.unbooked_bytes += bytes;
     }
 }
 
@@ -429,6 +449,9 @@ struct AnswerReader<'f> {
     /// The fields of the outermost object under which the written text stands.
     roots: &'static [&'static str],
     text: u64,
+    /// How many strings the model wrote, and where the last of them stands.
+    texts: usize,
+    last: Range<usize>,
     usage: bool,
 }
 
@@ -489,7 +512,11 @@ impl Visitor for AnswerReader<'_> {
             Value::String(text) if path.depth() == 1 && first.is("type") => {
                 self.facts.done |= text.is("message_stop") || text.is("response.completed");
             }
-            Value::String(text) if self.written(path, text) => self.text += text.raw().len() as u64,
+            Value::String(text) if self.written(path, text) => {
+                self.text += text.raw().len() as u64;
+                self.texts += 1;
+                self.last = text.span();
+            }
             _ => {}
         }
     }

@@ -426,4 +426,60 @@ proptest! {
     fn no_answer_makes_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), kind in prop::sample::select(vec![EVENTS, "application/json", ""])) {
         booked(Shape::Chat, kind, &[b"data: ", &bytes, b"\n\n"], End::Cut);
     }
+
+    // An event that is the last one but for its text is not read again; one that says nothing, in between, makes it read.
+    #[test]
+    fn an_event_like_the_last_one_counts_as_if_it_were_read(
+        events in prop::collection::vec(prop::sample::select(EVENT_PARTS.to_vec()).prop_flat_map(|(before, after)| {
+            prop::collection::vec(prop::sample::select(TEXT_PARTS.to_vec()), 0..4)
+                .prop_map(move |texts| [before, &texts.concat(), after].concat())
+        }), 0..12),
+        end in prop::sample::select(vec![End::Complete, End::Cut]),
+    ) {
+        let stream = |between: &str| -> Vec<u8> {
+            events.iter().flat_map(|event| format!("data: {event}\n\n{between}").into_bytes()).collect()
+        };
+        let read = |bytes: &[u8]| {
+            let mut answer = Answer::new(EVENTS, "");
+            answer.push(bytes);
+            answer.finish();
+            (answer.book(Shape::Chat, &request(), end, 2), answer.model().map(str::to_owned))
+        };
+        prop_assert_eq!(read(&stream("")), read(&stream("data: {}\n\n")));
+    }
 }
+
+/// What stands around a text in an event; the last are no JSON, or nearly the ones before.
+const EVENT_PARTS: [(&str, &str); 9] = [
+    (r#"{"model":"m","choices":[{"delta":{"content":""#, r#""}}]}"#),
+    (r#"{"model":"n","choices":[{"delta":{"content":""#, r#""}}]}"#),
+    (
+        r#"{"choices":[{"delta":{"content":""#,
+        r#""}}],"usage":{"prompt_tokens":5,"completion_tokens":2}}"#,
+    ),
+    (
+        r#"{"choices":[{"delta":{"content":"said before"}},{"delta":{"content":""#,
+        r#""}}]}"#,
+    ),
+    (r#"{"choices":[{"delta":{"role":""#, r#""}}]}"#),
+    (
+        r#"{"type":"content_block_delta","delta":{"type":"text_delta","text":""#,
+        r#""}}"#,
+    ),
+    (r#"{"type":""#, r#""}"#),
+    (r#"{"model":""#, r#"","choices":[]}"#),
+    (r#"{"choices":[{"delta":{"content":""#, r#""}}]"#),
+];
+
+/// What texts are made of: one ends the string, one is half an escape.
+const TEXT_PARTS: [&str; 9] = [
+    "word ",
+    "message_stop",
+    "\\n",
+    "\\",
+    "\"",
+    "\",\"model\":\"x",
+    "สวัสดี",
+    "\t",
+    "m",
+];
