@@ -17,11 +17,12 @@ from .measure import Ask, Cell, Effort, Failure, Subject, measure
 from .picture import draw
 from .report import Rendering, Run, as_text, write_csv, write_json
 from .scene import Parts, Scene, gateway, provider, rivals_of
+from .stages import BARE
 from .workload import LOADS, Load, request_body
 
 # Many short turns: the best of them is what the machine can do when nothing else runs.
-_EFFORT = Effort(seconds=0.4, turns=6)
-_QUICK = Effort(seconds=0.5, turns=1)
+_EFFORT = Effort(seconds=0.4, turns=4, rounds=2)
+_QUICK = Effort(seconds=0.5, turns=1, rounds=1)
 _SIZES = (3, 1000)
 _QUICK_SIZES = (3, 30)
 _RENDERINGS = 3
@@ -86,9 +87,16 @@ def _measured(
         # A stage with few Projects and the same with many come one after the other, since they are compared.
         subjects = [*chain.from_iterable(zip(*gateways, strict=True)), *rivals]
         _say(f"measuring {len(subjects)} subjects")
-        cells = [_told(cell) for cell in measure(subjects, asks, effort)]
+        cells = [_told(cell) for cell in measure(_groups(subjects), asks, effort)]
         programs = dict.fromkeys((subject.program, subject.projects) for subject in subjects)
         return cells, {f"{program.name} ({projects} Projects)": program.memory_mb() for program, projects in programs}
+
+
+def _groups(subjects: Sequence[Subject]) -> list[list[Subject]]:
+    """What is compared with each other; whole chains and rivals with bare Envoy, too."""
+    kinds = (("step",), ("guards",), ("masking",), ("chain", "rival"))
+    groups = [[subject for subject in subjects if subject.kind in kind] for kind in kinds]
+    return [*groups[:-1], [*(subject for subject in subjects if subject.name == BARE), *groups[-1]]]
 
 
 def _told(seen: Cell | Failure) -> Cell | Failure:

@@ -1,4 +1,4 @@
-"""Measuring: one cell is one subject under one load, a few times over in turns with the others."""
+"""Measuring: one cell is one subject under one load, a few times over in turns with what it is compared with."""
 
 from __future__ import annotations
 
@@ -62,10 +62,11 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How long a cell is measured, and how often."""
+    """How long a cell is measured, and how often: some turns close together, in each of some rounds."""
 
     seconds: float
     turns: int
+    rounds: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,17 +82,19 @@ class Ask:
         return _CONNECTIONS[self.load.size_kb]
 
 
-def measure(subjects: Sequence[Subject], asks: Iterable[Ask], effort: Effort) -> Iterator[Cell | Failure]:
-    """Measure every subject under every load, turn by turn, so that a slow minute hits all alike.
+def measure(groups: Sequence[Sequence[Subject]], asks: Iterable[Ask], effort: Effort) -> Iterator[Cell | Failure]:
+    """Measure every subject under every load, a group after the other, and its subjects turn by turn.
 
-    A subject that fails under a load is not asked again under that load.
+    What is compared stands in one group, so that a slow half minute of a machine that others use too hits all of it;
+    a later round finds another one. A subject that fails under a load is not asked again under that load.
     """
-    idle = {program: _idle_share(program) for program in dict.fromkeys(subject.program for subject in subjects)}
+    programs = dict.fromkeys(subject.program for group in groups for subject in group)
+    idle = {program: _idle_share(program) for program in programs}
     for ask in asks:
         counts: dict[tuple[int, str], int] = {}
         failed: set[tuple[int, str]] = set()
-        for turn in range(effort.turns):
-            for subject in (subject for subject in subjects if subject.key not in failed):
+        for turn, group in _turns(groups, effort):
+            for subject in (subject for subject in group if subject.key not in failed):
                 try:
                     if subject.key not in counts:
                         counts[subject.key] = max(ask.connections, round(_pilot(subject, ask) * effort.seconds))
@@ -99,6 +102,12 @@ def measure(subjects: Sequence[Subject], asks: Iterable[Ask], effort: Effort) ->
                 except LoadError as error:
                     failed.add(subject.key)
                     yield Failure(subject.projects, subject.name, ask.load.name, str(error))
+
+
+def _turns(groups: Sequence[Sequence[Subject]], effort: Effort) -> Iterator[tuple[int, Sequence[Subject]]]:
+    for number in range(effort.rounds):
+        for group in groups:
+            yield from ((number * effort.turns + turn, group) for turn in range(effort.turns))
 
 
 def _idle_share(program: Program) -> float:

@@ -72,7 +72,8 @@ def _head(run: Run) -> Iterator[str]:
     machine, rendering = run.machine, run.rendering
     yield f"{machine.time}, {machine.processor}, {machine.cores} cores, {machine.memory_gb} GB, Linux {machine.kernel}"
     effort = run.effort
-    yield f"load average before the run {machine.load_average:.1f}; {effort.turns} turns of {effort.seconds:g} s a cell"
+    turns = f"{effort.rounds} x {effort.turns} turns of {effort.seconds:g} s a cell"
+    yield f"load average before the run {machine.load_average:.1f}; {turns}"
     seconds = ", ".join(f"{each:.2f}" for each in rendering.seconds)
     yield f"{rendering.projects} Projects x {rendering.users} users rendered in {seconds} s"
     yield f"objects for them, where not one: {dict(rendering.shards) or 'one each'}"

@@ -52,7 +52,7 @@ def chain(engine: str) -> str:
 class Stage:
     """A listener of the measured gateway.
 
-    `kind`: `step` (the one before it and one filter more) or `part` (measured for a difference of its own).
+    `kind`: `step` (the one before it and one filter more), or what it is measured for: `guards`, `masking`, `chain`.
     `whole`: whether routes lead through ai-proxy, as compiled.
     """
 
@@ -119,26 +119,26 @@ def _chain_steps(plugins: tuple[str, ...]) -> Iterator[Stage]:
 def _guard_steps(plugins: tuple[str, ...]) -> Iterator[Stage]:
     """The guards alone, one more a step, over what tells them the consumer."""
     chosen: tuple[str, ...] = (_KEY_AUTH,)
-    yield Stage(NO_GUARDS, "part", chosen)
+    yield Stage(NO_GUARDS, "guards", chosen)
     for guard in (plugin for plugin in plugins if plugin in GUARDS):
         chosen = (*chosen, guard)
-        yield Stage(f"guards: + {guard}", "part", chosen)
+        yield Stage(f"guards: + {guard}", "guards", chosen)
 
 
 def _masking_parts(plugins: tuple[str, ...]) -> Iterator[Stage]:
     # ai-data-masking needs its stand-in for route names: it is in all of them, so that it is in no difference.
     before = tuple(p for p in plugins if p in (_ENTRANCE, _KEY_AUTH, "identity", f"{_ROUTE_NAMES}{BUILT_IN.engine}"))
-    yield Stage(NO_MASKING, "part", before)
+    yield Stage(NO_MASKING, "masking", before)
     for caller in _engines(plugins):
-        yield Stage(masking(caller.engine), "part", (*before, caller.engine), caller)
+        yield Stage(masking(caller.engine), "masking", (*before, caller.engine), caller)
 
 
 def _chains(plugins: tuple[str, ...]) -> Iterator[Stage]:
     """The whole chain as compiled, with each engine; also without the stand-in that is slower than the real thing."""
     for caller in (*_engines(plugins), UNMASKED):
-        yield Stage(chain(caller.engine), "part", plugins, caller, whole=True)
+        yield Stage(chain(caller.engine), "chain", plugins, caller, whole=True)
         without = tuple(plugin for plugin in plugins if plugin != _LIMITS)
-        yield Stage(f"{chain(caller.engine)}, no limits", "part", without, caller, whole=True)
+        yield Stage(f"{chain(caller.engine)}, no limits", "chain", without, caller, whole=True)
 
 
 def _engines(plugins: tuple[str, ...]) -> tuple[Caller, ...]:
