@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,6 +15,33 @@ from .store import Head, Store
 
 #: Opens the ledger that a configuration names.
 Opener = Callable[[config.Config], Store]
+
+
+class _Once:
+    """Makes a page once at a time: who asks meanwhile gets the same text.
+
+    In a large site a look at the ledger takes seconds; looks that overlap slow each other, and the next scrape too.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._under_way: dict[str, Future[str]] = {}
+
+    def by(self, path: str, make: Callable[[], str]) -> str:
+        """The page at ``path``, from ``make`` unless it is being made already; raises what ``make`` raises."""
+        with self._lock:
+            waiting = self._under_way.get(path)
+            page_made = waiting or self._under_way.setdefault(path, Future())
+        if waiting is None:
+            try:
+                page_made.set_result(make())
+            except BaseException as error:
+                page_made.set_exception(error)
+                raise
+            finally:
+                with self._lock:
+                    del self._under_way[path]
+        return page_made.result()
 
 
 def server(path: Path, opener: Opener, address: tuple[str, int], clock: Callable[[], int]) -> ThreadingHTTPServer:
@@ -47,14 +76,21 @@ def server(path: Path, opener: Opener, address: tuple[str, int], clock: Callable
         "/healthz": ("text/plain", lambda: "ok\n"),
     }
 
+    made = _Once()
+
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            found = pages.get("/report" if self.path == "/" else self.path)
+            path = "/report" if self.path == "/" else self.path
+            found = pages.get(path)
             if found is None:
                 self._answer(404, "text/plain", f"not here; there is {', '.join(pages)}\n")
                 return
+            kind, make = found
             try:
-                self._answer(200, found[0], found[1]())
+                self._answer(200, kind, made.by(path, make))
+            except ConnectionError:
+                # Who asked has gone: a scrape that took too long.
+                return
             except ControllerError as error:
                 self._answer(503, "text/plain", f"{error}\n")
 

@@ -27,7 +27,7 @@ def test_a_slow_turn_does_not_count() -> None:
 
 def test_a_filter_costs_what_it_adds_to_the_stage_before() -> None:
     figures = Figures(
-        [*cells(BARE, "step", 50), *cells("+ a", "step", 80), *cells("x", "part", 1), *cells("+ b", "step", 95)]
+        [*cells(BARE, "step", 50), *cells("+ a", "step", 80), *cells("x", "guards", 1), *cells("+ b", "step", 95)]
     )
     assert [(figure.subject, added) for figure, added in figures.steps(3, SMALL)] == [
         (BARE, 50),
@@ -37,8 +37,8 @@ def test_a_filter_costs_what_it_adds_to_the_stage_before() -> None:
 
 
 def test_growth_is_of_the_guards_alone() -> None:
-    few = [*cells(NO_GUARDS, "part", 100), *cells(ALL_GUARDS, "part", 200)]
-    many = [*cells(NO_GUARDS, "part", 500, projects=1000), *cells(ALL_GUARDS, "part", 620, projects=1000)]
+    few = [*cells(NO_GUARDS, "guards", 100), *cells(ALL_GUARDS, "part", 200)]
+    many = [*cells(NO_GUARDS, "guards", 500, projects=1000), *cells(ALL_GUARDS, "part", 620, projects=1000)]
     assert Figures([*few, *many]).guards_growth(3, 1000, SMALL) == pytest.approx(20)
 
 
@@ -51,10 +51,10 @@ def test_aims_are_judged_by_their_limits() -> None:
     found = Figures(
         [
             *cells(BARE, "step", 50, per_second=20_000),
-            *cells(NO_GUARDS, "part", 100),
-            *cells(ALL_GUARDS, "part", 251),
-            *cells(chain("off"), "part", 900, per_second=1000),
-            *cells(chain("ai-data-masking"), "part", 900, per_second=999),
+            *cells(NO_GUARDS, "guards", 100),
+            *cells(ALL_GUARDS, "guards", 251),
+            *cells(chain("off"), "guards", 900, per_second=1000),
+            *cells(chain("ai-data-masking"), "guards", 900, per_second=999),
         ]
     )
     judged = {aim.text: aim.reached for aim in aims(found, (3, 1000), 2.9)}

@@ -5,12 +5,16 @@ from __future__ import annotations
 import ast
 import json
 import os
+import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from http.server import ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Condition, Event, Thread
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
@@ -167,14 +171,20 @@ def test_metrics_name_the_users_who_spent_and_the_unpriced_models(client: redis.
 
 
 @contextmanager
-def serving(path: Path, client: redis.Redis) -> Iterator[Callable[[str], str]]:
-    server = serve.server(path, lambda settings: Store(client, settings.quota_prefix), ("127.0.0.1", 0), lambda: 0)
+def served(path: Path, client: redis.Redis, clock: Callable[[], int] = lambda: 0) -> Iterator[ThreadingHTTPServer]:
+    server = serve.server(path, lambda settings: Store(client, settings.quota_prefix), ("127.0.0.1", 0), clock)
     with server:
         Thread(target=server.serve_forever, daemon=True).start()
         try:
-            yield lambda page: urlopen(f"http://127.0.0.1:{server.server_address[1]}{page}").read().decode()
+            yield server
         finally:
             server.shutdown()
+
+
+@contextmanager
+def serving(path: Path, client: redis.Redis) -> Iterator[Callable[[str], str]]:
+    with served(path, client) as server:
+        yield lambda page: urlopen(f"http://127.0.0.1:{server.server_address[1]}{page}").read().decode()
 
 
 def test_the_report_follows_a_new_configuration(client: redis.Redis, tmp_path: Path) -> None:
@@ -190,3 +200,51 @@ def test_the_report_follows_a_new_configuration(client: redis.Redis, tmp_path: P
         path.unlink()
         with pytest.raises(HTTPError, match="503"):
             get("/metrics")
+
+
+def test_a_page_is_made_once_at_a_time(client: redis.Redis, tmp_path: Path) -> None:
+    path = tmp_path / "budget.json"
+    path.write_text(json.dumps(DOCUMENT))
+    changed = Condition()
+    inside: list[int] = [0]
+    alone = []
+
+    def look() -> int:
+        with changed:
+            inside[0] += 1
+            changed.notify_all()
+            alone.append(not changed.wait_for(lambda: inside[0] > 1, timeout=0.5))
+            inside[0] -= 1
+        return 0
+
+    with served(path, client, look) as server, ThreadPoolExecutor(8) as pool:
+        url = f"http://127.0.0.1:{server.server_address[1]}/report.json"
+        answers = list(pool.map(lambda _: urlopen(url).read(), range(8)))
+    assert len(set(answers)) == 1
+    assert alone
+    assert all(alone)
+
+
+def test_who_asked_and_went_away_is_no_error(client: redis.Redis, tmp_path: Path) -> None:
+    path = tmp_path / "budget.json"
+    path.write_text(json.dumps(DOCUMENT))
+    looking, gone, handled = Event(), Event(), Event()
+    errors: list[object] = []
+
+    def look() -> int:
+        looking.set()
+        gone.wait(10)
+        return 0
+
+    with served(path, client, look) as server:
+        server.handle_error = lambda *what: errors.append(what)  # type: ignore[method-assign]
+        end = server.shutdown_request
+        server.shutdown_request = lambda asked: (end(asked), handled.set())  # type: ignore[method-assign]
+        with socket.create_connection(("127.0.0.1", server.server_address[1])) as caller:
+            # Closed so, the connection is reset.
+            caller.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            caller.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+            assert looking.wait(10)
+        gone.set()
+        assert handled.wait(10)
+    assert errors == []

@@ -148,8 +148,9 @@ fn other_project() -> Refusal {
 }
 
 fn quota() -> Refusal {
-    let message =
-        "Your budget is used up. Ask your Project's owner to raise it, or wait for the next budget period.";
+    // ai-quota says the same of a balance that is spent and of one that was never given.
+    let message = "Your budget is used up, or you are new here and get your share of it within a minute. \
+                   Else ask your Project's owner to raise it, or wait for the next budget period.";
     Refusal::new(403, "ai-quota", "quota_exhausted", message)
 }
 

@@ -11,6 +11,9 @@ from ..secret import Secrets, user_key
 from ..spec import Project, Site
 from .settings import LOOPBACK, Ports
 
+_EXAMPLES = 5
+"""More of them nobody reads; the other keys are in access.json."""
+
 
 def access(site: Site, secrets: Secrets, ports: Ports, now: datetime) -> dict[str, Any]:
     """Everything a client needs; one key for each user that has one."""
@@ -35,13 +38,15 @@ def _keys(project: Project, secrets: Mapping[str, str], now: datetime) -> dict[s
 
 
 def summary(site: Site, reached: Mapping[str, Any], ports: Ports) -> str:
-    """Tell people the URL, and for each Project an example key, a curl line and a coding tool's settings."""
+    """Tell people the URL, and for the first Projects an example key, a curl line and a coding tool's settings each."""
     places = {"Gateway": ports.gateway, "Prometheus": ports.prometheus, "Spend": ports.report}
     parts = ["      ".join(f"{name}  http://{LOOPBACK}:{port}" for name, port in places.items())]
-    for project in site.projects:
+    for project in site.projects[:_EXAMPLES]:
         keys: Mapping[str, str] = reached["projects"][project.project]["keys"]
         for consumer in [c for c in sorted(keys) if not _blocked(project, c)][:1]:
             parts.append(_example(project, consumer, keys[consumer], ports))
+    if len(site.projects) > _EXAMPLES:
+        parts.append(f"{len(site.projects) - _EXAMPLES} more Projects: their keys are in access.json.")
     parts.append("Mock providers answer: what is real and what stands in is told in docs/sandbox.md.")
     return "\n\n".join(parts) + "\n"
 

@@ -101,14 +101,15 @@ def carry_out(prepared: Prepared, *, dry: bool) -> tuple[str, ...]:
     """
     layout = prepared.request.layout
     place = Place(layout.envoy, layout.envoy_log, Admin(prepared.request.ports.admin))
+    texts = prepared.texts()
     if dry:
         changed = list(place.differing(prepared.compiled.files))
     else:
         layout.make()
         # Keys are kept even if Envoy refuses the rest: what was minted once stays.
-        replace_if_changed(layout.secrets, prepared.texts()[layout.secrets])
+        replace_if_changed(layout.secrets, texts[layout.secrets])
         changed = list(put_into_force(prepared.compiled, place))
-    for path, text in prepared.texts().items():
+    for path, text in texts.items():
         if replace_if_changed(path, text, dry=dry):
             changed.append(path.name)
     return tuple(changed)
