@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -88,19 +89,18 @@ def server(path: Path, opener: Opener, address: tuple[str, int], clock: Callable
             kind, make = found
             try:
                 self._answer(200, kind, made.by(path, make))
-            except ConnectionError:
-                # Who asked has gone: a scrape that took too long.
-                return
             except ControllerError as error:
                 self._answer(503, "text/plain", f"{error}\n")
 
         def _answer(self, status: int, kind: str, text: str) -> None:
             body = text.encode()
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            # Who asked may have gone: a scrape that took too long.
+            with suppress(ConnectionError):
+                self.send_response(status)
+                self.send_header("Content-Type", kind)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
             """Requests are not logged."""
