@@ -94,9 +94,12 @@ def _measured(
 
 def _groups(subjects: Sequence[Subject]) -> list[list[Subject]]:
     """What is compared with each other; whole chains and rivals with bare Envoy, too."""
-    kinds = (("step",), ("guards",), ("masking",), ("chain", "rival"))
-    groups = [[subject for subject in subjects if subject.kind in kind] for kind in kinds]
-    return [*groups[:-1], [*(subject for subject in subjects if subject.name == BARE), *groups[-1]]]
+
+    def of(*kinds: str) -> list[Subject]:
+        return [subject for subject in subjects if subject.kind in kinds]
+
+    bare = [subject for subject in subjects if subject.name == BARE]
+    return [of("step"), of("guards"), of("masking"), [*bare, *of("chain", "rival")]]
 
 
 def _told(seen: Cell | Failure) -> Cell | Failure:

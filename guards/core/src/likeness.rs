@@ -2,10 +2,9 @@
 //!
 //! What such an event says beside its text was read once already; to find the text takes a comparison of bytes.
 
+use crate::texts::ATTACHMENT_BYTES;
 use std::ops::Range;
 
-/// Whether a string is a text or an attachment is told by its place up to this length (`texts::kind`).
-const LONGEST: usize = 1_024;
 /// A larger event is not kept: streams of such are rare, and every request would hold one.
 const LARGEST: usize = 16 << 10;
 
@@ -42,7 +41,7 @@ impl Likeness {
 
 /// Whether these bytes between two quotes are a JSON string without escapes, and no attachment.
 fn plain(text: &[u8]) -> bool {
-    text.len() <= LONGEST
+    text.len() <= ATTACHMENT_BYTES
         && text.iter().fold(true, |so_far, &byte| {
             so_far & (byte >= b' ') & (byte != b'"') & (byte != b'\\')
         })

@@ -97,8 +97,8 @@ const LABELS: [&str; 23] = [
 /// Keys under which what people sent is passed on as an object of their own: no label in there.
 const FREE: [&str; 5] = ["input", "arguments", "parameters", "input_schema", "schema"];
 const ATTACHMENTS: [&str; 5] = ["data", "file_data", "b64_json", "image_url", "url"];
-/// A shorter string under one of these keys is read as text.
-const ATTACHMENT_BYTES: usize = 1_024;
+/// A shorter string under one of these keys is read as text: what it is, is told by its place alone.
+pub(crate) const ATTACHMENT_BYTES: usize = 1_024;
 
 /// What the string value at a path is.
 pub fn kind(path: &Path<'_>, string: &Str<'_>) -> Kind {

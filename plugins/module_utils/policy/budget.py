@@ -43,10 +43,11 @@ def budget_objects(site: Site) -> Iterator[Object]:
         yield _config_map(site, NAME, DOCUMENT, _text(document))
         return
     parts = _parts(document.pop("projects"))
+    texts = {number: _part_text(part) for number, part in parts.items()}
     document["parts"] = {str(number): list(part) for number, part in parts.items()}
     yield _config_map(site, NAME, DOCUMENT, _text(document))
-    for number, part in parts.items():
-        yield _config_map(site, f"{NAME}-{number}", f"projects-{number}.json", _text(part))
+    for number, text in texts.items():
+        yield _config_map(site, f"{NAME}-{number}", f"projects-{number}.json", text)
 
 
 def _config_map(site: Site, name: str, file: str, text: str) -> Object:
@@ -57,15 +58,18 @@ def _parts(projects: Json) -> dict[int, Json]:
     found: defaultdict[int, Json] = defaultdict(dict)
     for name, project in projects.items():
         found[shard_of(name, PARTS) + 1][name] = project
-    for part in found.values():
-        size = len(_text(part))
-        if size > PART_BYTES:
-            largest = max(part, key=lambda name: len(_text(part[name])))
-            raise PolicyError(
-                f"projects/{largest}.yml: the budgets that it shares a ConfigMap with would be {size:,} bytes, "
-                f"above {PART_BYTES:,}; split the Project"
-            )
     return dict(sorted(found.items()))
+
+
+def _part_text(part: Json) -> str:
+    text = _text(part)
+    if len(text) > PART_BYTES:
+        largest = max(part, key=lambda name: len(_text(part[name])))
+        raise PolicyError(
+            f"projects/{largest}.yml: the budgets that it shares a ConfigMap with would be {len(text):,} bytes, "
+            f"above {PART_BYTES:,}; split the Project"
+        )
+    return text
 
 
 def _text(value: Json) -> str:
