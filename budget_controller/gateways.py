@@ -34,6 +34,7 @@ class Gateways:
 
     def __init__(self, head: Head, source: Source) -> None:
         self._head, self._source = head, source
+        self._shown: set[Process] = set()
         self.unsaved = False
         self.restarts = 0
 
@@ -48,6 +49,7 @@ class Gateways:
         samples = self._source.uptimes(cursor - OVERLAP, at)
         for process, seen in samples.items():
             self._learn(process_name(process), seen)
+            self._shown.add(process)
         steps = {m - 1 for m in periods.midnights(cursor, at, zones)}
         restarted = []
         for known in self._head.processes.values():
@@ -86,15 +88,15 @@ class Gateways:
         """Consumer -> series key (``<life>|<model>``) -> counters, -1 where nothing changed since ``since``."""
         usage: Usage = {}
         keys: dict[Process, dict[str, str]] = {}
-        width = len(METERS)
+        width, born = len(METERS), self._born(step)
         for meter in range(width):
             last, of_model = None, {}
-            for process, consumer, model, value in self._source.counters(meter, step, since, shard):
+            for process, consumer, model, value in self._source.counters(meter, step, since, shard, born):
                 if process is not last:  # a source tells a process by one tuple; to hash it costs as much as the rest
                     last, of_model = process, keys.setdefault(process, {})
                 key = of_model.get(model)
                 if key is None:
-                    key = of_model[model] = f"{self._life(process, step)}|{model}"
+                    key = of_model[model] = f"{self._life_id(process, step)}|{model}"
                 series = usage.get(consumer)
                 if series is None:
                     series = usage[consumer] = {}
@@ -128,17 +130,26 @@ class Gateways:
             known.uptime, known.seen = uptime, moment
         self.unsaved |= changed
 
+    def _born(self, step: int) -> dict[Process, int]:
+        """Processes whose life before may still be shown as of ``step``: when the present one was first seen (ms)."""
+        lives = {process: _life(self._head.processes[process_name(process)], step) for process in self._shown}
+        return {process: since for process, (since, _) in lives.items() if since > (step - LOOKBACK) * 1000}
+
     def _next_process(self) -> int:
         self._head.next_process += 1
         return self._head.next_process - 1
 
-    def _life(self, process: Process, step: int) -> str:
+    def _life_id(self, process: Process, step: int) -> str:
         name = process_name(process)
         known = self._head.processes.get(name)
         if known is None:  # a process that shows no uptime: its restarts are seen where a counter falls
             known = self._head.processes[name] = GatewayProcess([[0, self._next_process()]])
             self.unsaved = True
-        return str(next((number for since, number in reversed(known.lives) if since <= step * 1000), known.lives[0][1]))
+        return str(_life(known, step)[1])
+
+
+def _life(known: GatewayProcess, step: int) -> list[int]:
+    return next((life for life in reversed(known.lives) if life[0] <= step * 1000), known.lives[0])
 
 
 def _still_read(lives: list[list[int]], after: int) -> list[list[int]]:

@@ -77,8 +77,13 @@ class Source(Protocol):
     def uptimes(self, after: int, until: int) -> Mapping[Process, Sequence[tuple[int, int]]]:
         """Samples (time in ms, uptime in s) of every gateway process in (after, until]."""
 
-    def counters(self, meter: int, at: int, since: int | None, shard: Shard) -> Iterator[Sample]:
-        """One meter's sums as of ``at`` for the shard's consumers: those changed since ``since``, or all."""
+    def counters(
+        self, meter: int, at: int, since: int | None, shard: Shard, born: Mapping[Process, int]
+    ) -> Iterator[Sample]:
+        """One meter's sums as of ``at`` for the shard's consumers: those changed since ``since``, or all.
+
+        ``born``: when processes that restarted shortly before ``at`` were first seen (ms). What is older is not theirs.
+        """
 
     def totals(self, at: int) -> Mapping[tuple[str, str], tuple[int, int]]:
         """Per project and model: tokens by the usage-guard's reported counters, and by ai-statistics'."""
@@ -126,10 +131,18 @@ class Prometheus:
                 found.setdefault(process, []).append((_milliseconds(moment), _integer(value, process)))
         return found
 
-    def counters(self, meter: int, at: int, since: int | None, shard: Shard) -> Iterator[Sample]:
+    def counters(
+        self, meter: int, at: int, since: int | None, shard: Shard, born: Mapping[Process, int]
+    ) -> Iterator[Sample]:
         """See Source."""
-        series = f"{self._settings.prefix}{METERS[meter]}{{{shard.matcher()}}}"
-        summed = f"sum without (ai_route, ai_cluster) ({series})"
+        name = f"{self._settings.prefix}{METERS[meter]}"
+        series = f"{name}{{{shard.matcher()}}}"
+        # Who scrapes notes the end of a series that it knew. One that restarted, too, leaves the last sample standing.
+        older = "".join(
+            f" unless (timestamp({name}{{{shard.matcher()},{_matcher(process)}}}) < {since_ms / 1000})"
+            for process, since_ms in born.items()
+        )
+        summed = f"sum without (ai_route, ai_cluster) ({series}{older})"
         query = summed
         if since is not None:
             before = f"sum without (ai_route, ai_cluster) ({series} offset {max(1, at - since)}s)"
@@ -226,6 +239,10 @@ def _parsed(text: str) -> list[Any]:
 
 def _process(labels: Mapping[str, str]) -> Process:
     return tuple(sorted((k, v) for k, v in labels.items() if k != "__name__" and k not in _OWN_LABELS))
+
+
+def _matcher(process: Process) -> str:
+    return ",".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in process)
 
 
 def _one_line(name: str) -> str:

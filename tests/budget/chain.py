@@ -219,26 +219,30 @@ class Chain:
         return found
 
     def started(self) -> float:
-        """When Envoy started, in Unix seconds as Prometheus has it; 0 while it has none.
+        """When Envoy started, in Unix seconds as Prometheus has it as of a whole second, as ticks ask; 0 while it has none.
 
         Up to six seconds late: Envoy renews its uptime every five, and tells whole ones.
         """
-        shown = self.query("timestamp(envoy_server_uptime) - envoy_server_uptime")
+        shown = self.query("timestamp(envoy_server_uptime) - envoy_server_uptime", time=int(time.time()))
         return float(shown[0]["value"][1]) if shown else 0
 
     def renewed(self, since: float) -> None:
-        """Wait until Prometheus has read an Envoy that started after ``since`` (Unix seconds).
-
-        Until then it shows the old one's counters, and they may add up to the new one's.
-        """
+        """Wait until Prometheus has read an Envoy that started after ``since`` (Unix seconds)."""
         until(lambda: self.started() > since, RESTART)
 
     def scraped(self) -> None:
-        """Wait until Prometheus shows what Envoy counts, and Envoy counts no more, as of a whole second: so ticks ask."""
+        """Wait until Prometheus shows what Envoy counts, and Envoy counts no more, as of a whole second: so ticks ask.
+
+        Only what the last scrape brought is looked at: a Prometheus that restarted shows an old Envoy's counters too.
+        """
 
         def agree() -> bool:
-            shown = self.query(f'sum({{__name__=~"{METER}.*"}})', time=int(time.time()))
-            return sum(self.counters().values()) == (int(shown[0]["value"][1]) if shown else 0)
+            now = int(time.time())
+            [uptime] = self.query("envoy_server_uptime[1m]", time=now) or [None]
+            shown = self.query(f'{{__name__=~"{METER}.*"}}[1m]', time=now)
+            last = [series["values"][-1] for series in shown]
+            read = sum(int(value) for moment, value in last if uptime and moment == uptime["values"][-1][0])
+            return uptime is not None and sum(self.counters().values()) == read
 
         until(agree)
 

@@ -60,7 +60,22 @@ def a_restart_is_passed_by_its_counters() -> Iterator[Steps]:
     yield steps
 
 
+def old_counters_are_shown_beside_a_new_process() -> Iterator[Steps]:
+    """The machine restarts: for five minutes the metrics API has what the old gateway counted."""
+
+    def steps(after: int, ledger: Ledger) -> None:
+        ledger.many_requests(who="comet.eve", times=5)
+        ledger.machine_restarts(after=after)
+        ledger.controller_runs(skew=0)
+        ledger.many_requests(who="comet.eve", times=2)
+        ledger.scraped(after=15)
+        ledger.controller_runs(skew=0)
+
+    return (partial(steps, after) for after in (1, 20, 400))
+
+
 DIRECTED = {
+    "what an old process counted is not the new one's": old_counters_are_shown_beside_a_new_process,
     "a restarted gateway goes on counting": a_restart_is_passed_by_its_counters,
     "writes do not ask who wrote before": another_controller_writes,
     "a lease is taken back as it was read, not as it is": a_lease_is_spent_as_it_is_taken_back,

@@ -137,6 +137,14 @@ class Ledger(RuleBasedStateMachine):
         self.world.wait(max(0, self.world.born + SHORTEST_LIFE - self.world.now))
         self.restart(scraped_before, after)
 
+    @rule(after=st.sampled_from([1, 20, 400]))
+    def machine_restarts(self, after: int) -> None:
+        """The gateway and who scrapes it: nobody notes that the old counters ended."""
+        self.world.wait(max(1, self.world.born + SHORTEST_LIFE - self.world.now))
+        self.world.scrape()
+        self.world.scraper_knows = False
+        self.restart(scraped_before=False, after=after)
+
     def restart(self, scraped_before: bool, after: int) -> None:
         if scraped_before:
             self.world.wait(1)

@@ -36,6 +36,11 @@ MUTATIONS = {
         "known.lives.append([moment, self._next_process()])",
         "known.lives",
     ),
+    "what an old process counted is not the new one's": (
+        gateways,
+        "if since > (step - LOOKBACK) * 1000",
+        "if since > step * 1000",
+    ),
     "writes do not ask who wrote before": (store, "'') ~= ARGV[1]", "'') == '?'"),
     "a lease is taken back as it was read, not as it is": (
         store,

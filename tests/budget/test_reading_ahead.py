@@ -24,7 +24,7 @@ class Unseen:
     def disconnect(self) -> None:
         """It has no connections."""
 
-    def counters(self, _meter: int, at: int, _since: int | None, shard: Shard) -> Iterator[Any]:
+    def counters(self, _meter: int, at: int, _since: int | None, shard: Shard, _born: object) -> Iterator[Any]:
         project = next(iter(shard.projects))
         if project == "comet" and at == 0:
             raise SourceError("the metrics API is away")

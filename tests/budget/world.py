@@ -26,6 +26,7 @@ SHORTEST_LIFE = 11
 #: Debits that no counter has shown for so long are booked as unattributed.
 GIVEN_UP = 900
 KINDS = 6
+GATEWAY = (("instance", "gw"),)
 
 #: USD per token: input, cache read, cache write, output, estimated input, estimated output
 TARIFF = {
@@ -114,11 +115,17 @@ class Request:
         return sum(self.tokens[:4])
 
 
+#: Consumer, model, route -> when the counters were read, and what they were
+Shown = dict[tuple[str, str, str], tuple[int, tuple[int, ...]]]
+
+
 @dataclass
 class Scrape:
+    """``shown``: what the metrics API has from here on."""
+
     at: int
     uptime: int
-    counters: dict[tuple[str, str, str], tuple[int, ...]]
+    shown: Shown
 
 
 @dataclass
@@ -131,6 +138,7 @@ class World:
     life: int = 0
     counters: dict[tuple[str, str, str], list[int]] = field(default_factory=dict)
     scrapes: list[Scrape] = field(default_factory=list)
+    scraper_knows: bool = True
     requests: list[Request] = field(default_factory=list)
     replica: dict[bytes, bytes] = field(default_factory=dict)
     muddied: set[str] = field(default_factory=set)
@@ -252,27 +260,34 @@ class World:
     def scrape(self) -> None:
         if self.scrapes and self.scrapes[-1].at == self.now:
             self.now += 1
-        snapshot = {series: tuple(row) for series, row in self.counters.items()}
-        self.scrapes.append(Scrape(self.now, self.now - self.born, snapshot))
+        self.scrapes.append(Scrape(self.now, self.now - self.born, {**self._not_ended(), **self._counted()}))
+        self.scraper_knows = True
         for request in self.requests:
             if request.finished and not request.lost and request.scraped is None and request.life == self.life:
                 request.scraped = self.now
+
+    def _counted(self) -> Shown:
+        return {series: (self.now, tuple(row)) for series, row in self.counters.items()}
+
+    def _not_ended(self) -> Shown:
+        """Who scrapes notes the end of series that the scrape before had, when it knows of that one."""
+        last = self.scrapes[-1] if self.scrapes else Scrape(0, 0, {})
+        return {series: (at, row) for series, (at, row) in last.shown.items() if at < last.at or not self.scraper_knows}
 
     def clock(self) -> int:
         return self.now
 
     def uptimes(self, after: int, until: int) -> dict[Any, list[tuple[int, int]]]:
         seen = [(s.at * 1000, s.uptime) for s in self.scrapes if after < s.at <= until]
-        return {(("instance", "gw"),): seen} if seen else {}
+        return {GATEWAY: seen} if seen else {}
 
-    def counters_at(self, at: int) -> dict[tuple[str, str, str], tuple[int, ...]]:
-        index = bisect.bisect_right(self.scrapes, at, key=lambda s: s.at) - 1
-        return self.scrapes[index].counters if index >= 0 and at - self.scrapes[index].at < 300 else {}
-
-    def sums(self, at: int, kind: int) -> dict[tuple[str, str], int]:
+    def sums(self, at: int, kind: int, born: int = 0) -> dict[tuple[str, str], int]:
+        """By consumer and model, as of ``at``; ``born``: nothing older, in milliseconds."""
         found: dict[tuple[str, str], int] = defaultdict(int)
-        for (consumer, model, _), row in self.counters_at(at).items():
-            found[consumer, model] += row[kind]
+        index = bisect.bisect_right(self.scrapes, at, key=lambda s: s.at) - 1
+        for (consumer, model, _), (moment, row) in self.scrapes[index].shown.items() if index >= 0 else ():
+            if at - moment < 300 and moment * 1000 >= born:
+                found[consumer, model] += row[kind]
         return found
 
     def totals(self, _at: int) -> dict[tuple[str, str], tuple[int, int]]:
@@ -362,10 +377,12 @@ class Feed:
     def disconnect(self) -> None:
         """It has no connections."""
 
-    def counters(self, meter: int, at: int, since: int | None, shard: Any) -> Iterator[tuple[Any, str, str, int]]:
+    def counters(
+        self, meter: int, at: int, since: int | None, shard: Any, born: dict[Any, int]
+    ) -> Iterator[tuple[Any, str, str, int]]:
         before = self.world.sums(since, meter) if since is not None else {}
-        for (consumer, model), value in self.world.sums(at, meter).items():
+        for (consumer, model), value in self.world.sums(at, meter, born.get(GATEWAY, 0)).items():
             if (consumer.partition(".")[0] in shard.projects) != shard.others and before.get(
                 (consumer, model)
             ) != value:
-                yield (("instance", "gw"),), consumer, model, value
+                yield GATEWAY, consumer, model, value
