@@ -139,8 +139,8 @@ class Prometheus:
         series = f"{name}{{{shard.matcher()}}}"
         # Who scrapes notes the end of a series that it knew. One that restarted, too, leaves the last sample standing.
         older = "".join(
-            f" unless (timestamp({name}{{{shard.matcher()},{_matcher(process)}}}) < {since_ms / 1000})"
-            for process, since_ms in born.items()
+            f" unless (timestamp({name}{{{shard.matcher()},{_matcher(process)}}}) < {first // 1000}.{first % 1000:03})"
+            for process, first in born.items()
         )
         summed = f"sum without (ai_route, ai_cluster) ({series}{older})"
         query = summed
